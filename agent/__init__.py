@@ -1,0 +1,1 @@
+"""What the observability agent knows and decides: plain Python, no Ray, no sockets, no clock."""

@@ -1,0 +1,1 @@
+"""The signals and their codecs: bytes in, columns out. No transport, no clock."""
