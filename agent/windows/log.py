@@ -1,0 +1,187 @@
+"""The write-ahead log of one stream: one writer (the gateway of the node), one reader (the stream).
+
+The log is transport, durability and recovery in one. It is a sequence of files ``<position>.wal``, each
+``segment_bytes`` long from the start (zeros, not yet on disk), so that the reader maps a file once and sees
+what is appended. A position is absolute: the base of the file plus the offset in it; it only grows.
+
+Guarantees: what ``sync`` returned for survives a crash of process and machine. After a crash the writer cuts
+off a torn end; whole records that were appended but not yet acknowledged may stay. The reader reads only up to
+a position that it was told, or, at its start, up to the last whole record.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from agent.errors import CorruptLog, NotFound
+from agent.windows import record
+from agent.windows.record import Record
+
+SUFFIX = ".wal"
+IOV_MAX = 1000
+
+
+def segments(folder: Path) -> list[tuple[int, Path]]:
+    """``(base position, file)`` of every segment, in order."""
+    return sorted((int(path.stem), path) for path in folder.glob(f"*{SUFFIX}") if path.stem.isdigit())
+
+
+def end_of_segment(buffer: memoryview) -> int:
+    """The offset behind the last whole record of a segment."""
+    offset = 0
+    while record.intact(buffer, offset):
+        offset += record.size_at(buffer, offset)
+    return offset
+
+
+class LogWriter:
+    """Appends records. Not thread-safe: one committer at a time."""
+
+    def __init__(self, folder: Path, segment_bytes: int) -> None:
+        self._folder = folder
+        self._segment_bytes = segment_bytes
+        self._file = -1
+        self._base = 0
+        self._room = 0
+        self.position = 0
+        folder.mkdir(parents=True, exist_ok=True)
+        self._recover()
+
+    def append(self, buffers: Sequence[bytes | memoryview]) -> int:
+        """Write one record (the buffers of ``record.encode``); returns the position behind it.
+
+        Raises ``OSError`` when the disk refuses; nothing of the record counts then."""
+        size = sum(len(buffer) for buffer in buffers)
+        if size > self._room:
+            self._roll(size)
+        offset = self.position - self._base
+        for start in range(0, len(buffers), IOV_MAX):
+            offset += self._write(buffers[start : start + IOV_MAX], offset)
+        self.position += size
+        self._room -= size
+        return self.position
+
+    def sync(self) -> None:
+        """Return once everything appended is on the disk."""
+        if self._file >= 0:
+            os.fdatasync(self._file)
+
+    def close(self) -> None:
+        if self._file >= 0:
+            self.sync()
+            os.close(self._file)
+            self._file = -1
+
+    def _write(self, buffers: Sequence[bytes | memoryview], offset: int) -> int:
+        wanted = sum(len(buffer) for buffer in buffers)
+        written = os.pwritev(self._file, buffers, offset)
+        if written != wanted:
+            data = b"".join(buffers)
+            while written < wanted:
+                written += os.pwrite(self._file, data[written:], offset + written)
+        return wanted
+
+    def _recover(self) -> None:
+        found = segments(self._folder)
+        if not found:
+            return
+        base, path = found[-1]
+        size = path.stat().st_size
+        with path.open("r+b") as file:
+            used = _used(file.fileno(), size)
+            # Cut a torn end off and make the rest zeros again: the reader takes zeros for "nothing yet".
+            os.ftruncate(file.fileno(), used)
+            os.ftruncate(file.fileno(), size)
+            os.fsync(file.fileno())
+        self._file = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        self._base, self.position, self._room = base, base + used, size - used
+
+    def _roll(self, at_least: int) -> None:
+        self.close()
+        base = self.position
+        size = max(self._segment_bytes, at_least)
+        path = self._folder / f"{base:020d}{SUFFIX}"
+        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        os.ftruncate(self._file, size)
+        os.fsync(self._file)
+        folder = os.open(self._folder, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+        self._base, self._room = base, size
+
+
+def _used(file: int, size: int) -> int:
+    if size == 0:
+        return 0
+    with mmap.mmap(file, size, access=mmap.ACCESS_READ) as pages, memoryview(pages) as buffer:
+        return end_of_segment(buffer)
+
+
+class LogReader:
+    """Reads records as views of the mapped files. A file stays mapped while somebody holds a view of it."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._maps: dict[int, memoryview] = {}
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def start(self) -> int:
+        """The position of the oldest record that is kept."""
+        found = segments(self._folder)
+        return found[0][0] if found else 0
+
+    def end(self) -> int:
+        """The position behind the last whole record on the disk."""
+        found = segments(self._folder)
+        return found[-1][0] + end_of_segment(self._map(*found[-1])) if found else 0
+
+    def read(self, start: int, end: int) -> Iterator[Record]:
+        """The records from ``start`` (where one begins) up to ``end``.
+
+        Raises ``CorruptLog`` where the bytes at a position are no record."""
+        found = [(base, path) for base, path in segments(self._folder) if base < end]
+        for i, (base, path) in enumerate(found):
+            behind = found[i + 1][0] if i + 1 < len(found) else end
+            if behind <= start:
+                continue
+            buffer = self._map(base, path)
+            position = max(start, base)
+            while position < min(behind, end):
+                size = record.size_at(buffer, position - base)
+                if not size:
+                    raise CorruptLog(
+                        f"no record at position {position} of {path.name}: expected one up to {min(behind, end)}; "
+                        "move the folder away to start empty, and keep it for a report"
+                    )
+                yield record.decode(buffer, position - base, position)
+                position += size
+
+    def bytes_at(self, position: int, size: int) -> memoryview:
+        """``size`` raw bytes at a position. Raises ``NotFound`` when they are no longer kept."""
+        for base, path in reversed(segments(self._folder)):
+            if base <= position:
+                buffer = self._map(base, path)
+                if position + size - base <= len(buffer):
+                    return buffer[position - base : position - base + size]
+                break
+        raise NotFound(f"position {position} is no longer kept, or never was")
+
+    def trim(self, position: int) -> int:
+        """Delete the segments that end at or before ``position``; returns how many. The last one stays."""
+        found = segments(self._folder)
+        gone = [(base, path) for i, (base, path) in enumerate(found[:-1]) if found[i + 1][0] <= position]
+        for base, path in gone:
+            self._maps.pop(base, None)
+            path.unlink(missing_ok=True)
+        return len(gone)
+
+    def _map(self, base: int, path: Path) -> memoryview:
+        if base not in self._maps:
+            with path.open("rb") as file:
+                self._maps[base] = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+        return self._maps[base]
