@@ -1,0 +1,167 @@
+"""ExportTraceServiceRequest -> SpanBatch."""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from agent.telemetry.batch import Reject, Signal, SpanBatch
+from agent.telemetry.frames import (
+    SYSTEM_DB,
+    SYSTEM_GEN_AI,
+    SYSTEM_HTTP,
+    SYSTEM_MESSAGING,
+    SYSTEM_NONE,
+    SYSTEM_RPC,
+)
+from agent.telemetry.otlp_body import DEFAULT_LIMITS, Body, DecodeLimits, checked
+from agent.telemetry.wire import big64, hash_bytes, little64, skip, varint
+
+_BAD_TRACE_ID, _BAD_SPAN_ID = int(Reject.BAD_TRACE_ID), int(Reject.BAD_SPAN_ID)
+_BAD_PARENT_ID, _END_BEFORE_START = int(Reject.BAD_PARENT_ID), int(Reject.END_BEFORE_START)
+_NO_TIME, _TIME_OUT_OF_RANGE = int(Reject.NO_TIME), int(Reject.TIME_OUT_OF_RANGE)
+_MAX_NS = np.uint64((1 << 63) - 1)
+
+_TRACE_ID, _SPAN_ID, _PARENT_ID, _NAME, _ATTRIBUTE, _STATUS = 10, 18, 34, 42, 74, 122
+_KIND, _START, _END = 48, 57, 65
+
+
+def decode_spans(body: Body, limits: DecodeLimits = DEFAULT_LIMITS) -> SpanBatch:
+    """The spans of a body. Raises Malformed or TooLarge for the whole of it; single spans that are out of
+    order are marked in ``reject``."""
+    found = checked(body, Signal.SPANS, limits)
+    n = found.items.shape[1]
+    u64, i64, u8 = np.empty((5, n), np.uint64), np.empty((4, n), np.int64), np.empty((4, n), np.uint8)
+    _fill(found.raw, found.items, u64, i64, u8)
+    return SpanBatch(
+        found.raw, *found.blocks, *u64, *i64,
+        off=found.items[0], len=found.items[1], block=found.items[2].astype(np.int32),
+        kind=u8[0], status=u8[1], system=u8[2], reject=u8[3],
+    )  # fmt: skip
+
+
+@njit(cache=True, nogil=True)
+def _starts(raw, off, length, prefix):  # type: ignore[no-untyped-def]
+    if length < len(prefix):
+        return False
+    for i in range(len(prefix)):
+        if raw[off + i] != prefix[i]:
+            return False
+    return True
+
+
+@njit(cache=True, nogil=True)
+def _system(raw, pos, stop):  # type: ignore[no-untyped-def]
+    """What the key of a KeyValue tells about the system that was called."""
+    off = pos
+    length = np.int64(0)
+    while pos < stop:
+        tag, pos = varint(raw, pos)
+        if tag == 10:
+            size, pos = varint(raw, pos)
+            off = pos
+            length = np.int64(size)
+            break  # a key that comes twice is not worth the time
+        pos = skip(raw, pos, tag & np.uint64(7))
+    if length < 3:
+        return SYSTEM_NONE
+    first = raw[off]
+    if first == ord("h") or first == ord("u"):
+        return SYSTEM_HTTP if _starts(raw, off, length, b"http.") or _starts(raw, off, length, b"url.") else 0
+    if first == ord("d"):
+        return SYSTEM_DB if _starts(raw, off, length, b"db.") else SYSTEM_NONE
+    if first == ord("r"):
+        return SYSTEM_RPC if _starts(raw, off, length, b"rpc.") else SYSTEM_NONE
+    if first == ord("m"):
+        return SYSTEM_MESSAGING if _starts(raw, off, length, b"messaging.") else SYSTEM_NONE
+    if first == ord("g"):
+        return SYSTEM_GEN_AI if _starts(raw, off, length, b"gen_ai.") else SYSTEM_NONE
+    return SYSTEM_NONE
+
+
+@njit(cache=True, nogil=True)
+def _status(raw, pos, stop, code):  # type: ignore[no-untyped-def]
+    while pos < stop:
+        tag, pos = varint(raw, pos)
+        if tag == 24:
+            code, pos = varint(raw, pos)
+        else:
+            pos = skip(raw, pos, tag & np.uint64(7))
+    return code
+
+
+@njit(cache=True, nogil=True)
+def _verdict(trace_ok, span_ok, parent_ok, start, end):  # type: ignore[no-untyped-def]
+    if not trace_ok:
+        return _BAD_TRACE_ID
+    if not span_ok:
+        return _BAD_SPAN_ID
+    if not parent_ok:
+        return _BAD_PARENT_ID
+    if start == 0 or end == 0:
+        return _NO_TIME
+    if start > _MAX_NS or end > _MAX_NS:
+        return _TIME_OUT_OF_RANGE
+    return _END_BEFORE_START if end < start else 0
+
+
+@njit(cache=True, nogil=True)
+def _fill(raw, items, u64, i64, u8):  # type: ignore[no-untyped-def]
+    """One row a span. ``u64``: trace hi, lo, span, parent, name hash; ``i64``: start, end, name off, len;
+    ``u8``: kind, status, system, reject."""
+    for row in range(items.shape[1]):
+        pos = items[0, row]
+        stop = pos + items[1, row]
+        hi = lo = span = parent = start = end = kind = status = np.uint64(0)
+        trace_ok = span_ok = False
+        parent_ok = True
+        name_off = pos
+        name_len = np.int64(0)
+        system = SYSTEM_NONE
+        while pos < stop:
+            tag, pos = varint(raw, pos)
+            wire = tag & np.uint64(7)
+            if wire == 2:
+                size, pos = varint(raw, pos)
+                length = np.int64(size)
+                if tag == _ATTRIBUTE:
+                    system = max(system, _system(raw, pos, pos + length))
+                elif tag == _TRACE_ID:
+                    hi = big64(raw, pos) if length == 16 else np.uint64(0)
+                    lo = big64(raw, pos + 8) if length == 16 else np.uint64(0)
+                    trace_ok = (hi | lo) != 0
+                elif tag == _SPAN_ID:
+                    span = big64(raw, pos) if length == 8 else np.uint64(0)
+                    span_ok = span != 0
+                elif tag == _PARENT_ID:
+                    parent = big64(raw, pos) if length == 8 else np.uint64(0)
+                    parent_ok = length == 8 or length == 0
+                elif tag == _NAME:
+                    name_off = pos
+                    name_len = length
+                elif tag == _STATUS:
+                    status = _status(raw, pos, pos + length, status)
+                pos += length
+            elif tag == _START:
+                start = little64(raw, pos)
+                pos += 8
+            elif tag == _END:
+                end = little64(raw, pos)
+                pos += 8
+            elif tag == _KIND:
+                kind, pos = varint(raw, pos)
+            else:
+                pos = skip(raw, pos, wire)
+        u64[0, row] = hi
+        u64[1, row] = lo
+        u64[2, row] = span
+        u64[3, row] = parent
+        u64[4, row] = hash_bytes(raw, name_off, name_len)
+        i64[0, row] = np.int64(start) if start <= _MAX_NS else 0
+        i64[1, row] = np.int64(end) if end <= _MAX_NS else 0
+        i64[2, row] = name_off
+        i64[3, row] = name_len
+        u8[0, row] = kind if kind <= 5 else 0
+        u8[1, row] = status if status <= 2 else 0
+        u8[2, row] = system
+        u8[3, row] = _verdict(trace_ok, span_ok, parent_ok, start, end)
