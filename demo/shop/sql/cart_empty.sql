@@ -1,0 +1,1 @@
+DELETE FROM cart_items WHERE customer_id = $1

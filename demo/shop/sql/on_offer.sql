@@ -1,0 +1,1 @@
+SELECT id FROM products ORDER BY popularity DESC LIMIT $1
