@@ -1,0 +1,152 @@
+"""What normal looks like: compact statistics of past stretches, kept for hours.
+
+Every closed stretch of event time is learned (``learn``), late or out of order as it comes, each
+only once. Stretches in which something was wrong are marked (``exclude``) and left out from then
+on, with the time until things had settled; marks may come before or after the stretch is learned.
+Bounded by age, by number of segments and by keys a segment; the oldest go.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, insort
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from agent.errors import Malformed
+from agent.rootcause.digest import Counts, Durations, Segment, digest, prepare
+from agent.rootcause.metrics import Last, samples_of
+from agent.rootcause.settings import RootCauseSettings
+from agent.rootcause.templates import Templates
+from agent.telemetry.frames import Telemetry
+
+NS = 1_000_000_000
+_FORMAT = 1
+_MAX_EXCLUDED = 10_000
+
+
+class Baseline:
+    def __init__(self, settings: RootCauseSettings | None = None) -> None:
+        self.settings = settings or RootCauseSettings()
+        self.templates = Templates()
+        self._segments: list[Segment] = []
+        self._excluded: list[tuple[int, int]] = []
+        self._last: Last = {}
+
+    @property
+    def segments(self) -> Sequence[Segment]:
+        """All that is remembered, excluded or not, in order of time."""
+        return self._segments
+
+    @property
+    def excluded(self) -> Sequence[tuple[int, int]]:
+        """The stretches marked, ``[start_ns, end_ns)``, in order of time."""
+        return self._excluded
+
+    def learn(self, telemetry: Telemetry) -> int:
+        """Remember the stretch, cut into segments; returns how many were new. A segment that is
+        already known is left as it is."""
+        samples = samples_of(telemetry.metrics, self._last)
+        bounds = self._bounds(telemetry.start_ns, telemetry.end_ns)
+        if not bounds:
+            return 0
+        stretch = prepare(telemetry, self.templates.ids(telemetry.logs.templates, learn=True))
+        found = digest(stretch, samples, bounds, self.settings.max_keys)
+        for segment in found:
+            insort(self._segments, segment, key=lambda s: s.start_ns)
+        self._forget()
+        return len(found)
+
+    def exclude(self, start_ns: int, end_ns: int) -> None:
+        """Something was wrong in ``[start_ns, end_ns)``: it is not normal time."""
+        if end_ns > start_ns:
+            insort(self._excluded, (start_ns, end_ns))
+            del self._excluded[:-_MAX_EXCLUDED]
+
+    def normal(self, asked_start_ns: int, asked_end_ns: int) -> list[Segment]:
+        """The segments that a question about ``[asked_start_ns, asked_end_ns)`` is held against: not
+        excluded, not settling after that, and over before the question's stretch; in order of time."""
+        guard, settle = (int(s * NS) for s in (self.settings.guard_s, self.settings.settle_s))
+        return [
+            s
+            for s in self._segments
+            if s.end_ns <= asked_start_ns - guard and not self._is_excluded(s.start_ns, s.end_ns, settle)
+        ]
+
+    def to_bytes(self) -> bytes:
+        """All of it, to be read by ``from_bytes``."""
+        return msgspec.msgpack.encode(
+            {
+                "format": _FORMAT,
+                "segments": [_pack(s) for s in self._segments],
+                "excluded": self._excluded,
+                "last": [(key, *value) for key, value in self._last.items()],
+                "templates": self.templates.state(),
+            }
+        )
+
+    @classmethod
+    def from_bytes(cls, data: bytes, settings: RootCauseSettings | None = None) -> Baseline:
+        try:
+            state = msgspec.msgpack.decode(data)
+            if state["format"] != _FORMAT:
+                raise Malformed("baseline_format", f"baseline of format {state['format']!r}, expected {_FORMAT}")
+            found = cls(settings)
+            found._segments = [_unpack_segment(s) for s in state["segments"]]
+            found._excluded = [(start, end) for start, end in state["excluded"]]
+            found._last = {key: (time_ns, value) for key, time_ns, value in state["last"]}
+            found.templates = Templates.from_state(state["templates"])
+        except (msgspec.DecodeError, KeyError, TypeError, ValueError) as error:
+            raise Malformed("baseline_bytes", f"not a saved baseline: {error}; start with an empty one") from error
+        return found
+
+    def _bounds(self, start_ns: int, end_ns: int) -> list[tuple[int, int]]:
+        """Segments of the stretch on the grid of event time, without those known."""
+        grain = int(self.settings.segment_s * NS)
+        edges = [start_ns, *range((start_ns // grain + 1) * grain, end_ns, grain), end_ns]
+        known = {s.start_ns for s in self._segments}
+        return [(a, b) for a, b in zip(edges, edges[1:], strict=False) if b > a and a not in known]
+
+    def _is_excluded(self, start_ns: int, end_ns: int, settle_ns: int) -> bool:
+        return any(start_ns < end + settle_ns and begin < end_ns for begin, end in self._excluded)
+
+    def _forget(self) -> None:
+        oldest = self._segments[-1].end_ns - int(self.settings.keep_s * NS)
+        first = max(
+            bisect_left(self._segments, oldest, key=lambda s: s.start_ns),
+            len(self._segments) - self.settings.max_segments,
+        )
+        del self._segments[: max(first, 0)]
+        if len(self._last) > self.settings.max_keys:
+            for key in list(self._last)[: len(self._last) // 2]:
+                del self._last[key]
+
+
+def _pack(value: Any) -> Any:
+    if isinstance(value, np.ndarray):
+        return [value.dtype.str, value.tobytes()]
+    if isinstance(value, Segment | Counts | Durations):
+        return {f.name: _pack(getattr(value, f.name)) for f in fields(value)}
+    return value
+
+
+def _unpack(state: Any) -> Any:
+    return np.frombuffer(state[1], np.dtype(state[0])) if isinstance(state, list) else state
+
+
+_PARTS: Mapping[str, type] = {
+    "spans_of_service": Counts, "logged_of_service": Counts, "transition": Counts, "context": Counts,
+    "bare_transition": Counts, "bare_context": Counts, "lines": Counts,
+    "self_time": Durations, "edge_time": Durations,
+}  # fmt: skip
+
+
+def _unpack_segment(state: Mapping[str, Any]) -> Segment:
+    parts = {
+        name: _PARTS[name](**{k: _unpack(v) for k, v in value.items()}) if name in _PARTS else _unpack(value)
+        for name, value in state.items()
+    }
+    return Segment(**parts)

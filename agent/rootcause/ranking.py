@@ -1,0 +1,67 @@
+"""From a window and a baseline to a score for each place: the signals, and their fusion."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from agent.rootcause.baseline import NS, Baseline
+from agent.rootcause.digest import Segment, Stretch, prepare
+from agent.rootcause.fusion import Signal, fuse
+from agent.rootcause.latency import Latency, latency
+from agent.rootcause.metrics import Samples, samples_of
+from agent.rootcause.resources import Mesh, Past, Resources, mesh, resources
+from agent.rootcause.structure import Structure, structure
+from agent.telemetry.frames import F64, Telemetry
+
+# Weight and half-confidence of each signal, as in docs/root-cause.md.
+STRUCTURE, LATENCY, RESOURCES, MESH = "structure", "latency", "resources", "mesh"
+WEIGHTS = {STRUCTURE: (1.0, 3.0), LATENCY: (1.0, 0.03), RESOURCES: (0.7, 6.0), MESH: (0.7, 6.0)}
+HOUR_NS = 3600 * NS
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """All that was found; ``score`` by place of ``window.places``."""
+
+    window: Stretch
+    traced: tuple[Segment, ...]
+    past: tuple[Segment, ...]
+    samples: Samples
+    structure: Structure
+    latency: Latency
+    resources: Resources
+    mesh: Mesh
+    signals: tuple[Signal, ...]
+    score: F64
+
+    @property
+    def confidence(self) -> float:
+        return float(min(self.score.max(initial=0.0), 1.0))
+
+
+def find(telemetry: Telemetry, baseline: Baseline) -> Findings:
+    settings = baseline.settings
+    window = prepare(telemetry, baseline.templates.ids(telemetry.logs.templates, learn=False))
+    past = baseline.normal(telemetry.start_ns, telemetry.end_ns)
+    traced = [s for s in past if len(s.places)][-settings.use_segments :]
+    samples = samples_of(telemetry.metrics)
+    n = len(window.places)
+    index = {key: i for i, key in enumerate(zip(window.places.services, window.places.instances, strict=True))}
+    by_instance = {instance: i for (service, instance), i in index.items() if instance}
+    place_of = {}
+    for i, series in enumerate(samples.series):
+        source = series.source
+        place_of[i] = by_instance.get(source.instance, index[source.service, source.instance])
+    of_service: dict[str, list[int]] = {}
+    for place, service in enumerate(window.places.services):
+        of_service.setdefault(service, []).append(place)
+    since = telemetry.start_ns - HOUR_NS
+    s = structure(window, traced, int(settings.block_s * NS))
+    lat = latency(window, traced)
+    res = resources(samples, place_of, n, telemetry.start_ns, telemetry.end_ns, Past(past, since))
+    net = mesh(samples, of_service, n, telemetry.start_ns, telemetry.end_ns, past, since)
+    values = {STRUCTURE: s.blame, LATENCY: lat.blame, RESOURCES: res.blame, MESH: net.blame}
+    signals = [Signal(name, *WEIGHTS[name], np.maximum(value, 0)) for name, value in values.items()]
+    return Findings(window, tuple(traced), tuple(past), samples, s, lat, res, net, tuple(signals), fuse(signals))

@@ -1,0 +1,141 @@
+"""Signals C, resources, and E, the mesh's view of calls: metrics held against the hour before."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from agent.rootcause.digest import Segment
+from agent.rootcause.metrics import CPU, MEMORY, Samples, edge_of, family
+from agent.telemetry.frames import F64, U64
+
+MIN_PAST = 2  # segments with a value
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """One series of a resource: its mean in the window, the median and spread of the hour before,
+    ``x`` spreads above."""
+
+    series: int
+    place: int
+    family: str
+    now: float
+    usual: float
+    x: float
+
+
+@dataclass(frozen=True, slots=True)
+class Resources:
+    """``blame``: the largest excess of CPU a place; ``usages``: every series looked at, largest first."""
+
+    blame: F64
+    usages: tuple[Usage, ...]
+
+
+def resources(samples: Samples, place_of: dict[int, int], n_places: int, start_ns: int, end_ns: int, past: Past) -> Resources:
+    """``place_of`` maps series to places."""
+    now = _window_means(samples, start_ns, end_ns)
+    rows = [i for i in place_of if family(samples.series[i]) and np.isfinite(now[i])]
+    found: list[Usage] = []
+    kinds: dict[tuple[str, tuple[tuple[str, str], ...]], list[int]] = {}
+    for i in rows:
+        kinds.setdefault((samples.series[i].name, samples.series[i].labels), []).append(i)
+    for (_, _), members in kinds.items():
+        usual, high = past.quantiles(samples.key[members])
+        floor = 0.5 * _nanmedian(usual)
+        kind = family(samples.series[members[0]])
+        for i, median, p90 in zip(members, usual, high, strict=True):
+            if np.isfinite(median):
+                spread = max(p90 - median, 0.2 * median, floor, 1e-12)
+                found.append(Usage(i, place_of[i], kind, float(now[i]), float(median), float((now[i] - median) / spread)))
+    blame = np.zeros(n_places)
+    for usage in found:
+        if usage.family == CPU:
+            blame[usage.place] = max(blame[usage.place], usage.x)
+    return Resources(blame, tuple(sorted(found, key=lambda u: -u.x)))
+
+
+class Past:
+    """Levels of series in the segments before, for quantiles."""
+
+    def __init__(self, baseline: Sequence[Segment], since_ns: int) -> None:
+        recent = [s for s in baseline if s.end_ns > since_ns]
+        self._key = np.concatenate([np.zeros(0, np.uint64), *(s.series for s in recent)])
+        self._level = np.concatenate([np.zeros(0, np.float32), *(s.level for s in recent)]).astype(np.float64)
+        order = np.lexsort((self._level, self._key))
+        self._key, self._level = self._key[order], self._level[order]
+
+    def quantiles(self, keys: U64) -> tuple[F64, F64]:
+        """Median and 90th percentile of each series, NaN where too little is known."""
+        first = np.searchsorted(self._key, keys, "left")
+        count = np.searchsorted(self._key, keys, "right") - first
+        enough = count >= MIN_PAST
+        median, high = np.full(len(keys), np.nan), np.full(len(keys), np.nan)
+        for i in np.flatnonzero(enough):
+            values = self._level[first[i] : first[i] + count[i]]
+            median[i], high[i] = np.quantile(values, [0.5, 0.9])
+        return median, high
+
+
+@dataclass(frozen=True, slots=True)
+class Mesh:
+    """``blame`` by place; ``edges``: (caller, callee, z, caller's view less the callee's now, before)."""
+
+    blame: F64
+    edges: tuple[tuple[str, str, float, float, float], ...]
+
+
+def mesh(samples: Samples, places_of_service: dict[str, list[int]], n_places: int, start_ns: int, end_ns: int,
+         baseline: Sequence[Segment], since_ns: int) -> Mesh:
+    """The caller's view of a call's latency less the callee's is the network's part."""
+    now = _window_means(samples, start_ns, end_ns)
+    sides: dict[tuple[str, str], dict[bool, int]] = {}
+    for i, series in enumerate(samples.series):
+        edge = edge_of(series)
+        if edge is not None:
+            sides.setdefault(edge[:2], {})[edge[2]] = i
+    both = {edge: (side[True], side[False]) for edge, side in sides.items() if len(side) == 2}
+    found = []
+    recent = [s for s in baseline if s.end_ns > since_ns]
+    for (caller, callee), (theirs, own) in both.items():
+        gap_now = now[theirs] - now[own]
+        past = _paired(recent, samples.key[theirs], samples.key[own])
+        if len(past) < MIN_PAST or not np.isfinite(gap_now):
+            continue
+        median = float(np.median(past))
+        q25, q75 = np.quantile(past, [0.25, 0.75])
+        spread = max((q75 - q25) / 1.35, 0.05 * abs(median), 0.5e-3)
+        found.append((caller, callee, float((gap_now - median) / spread), float(gap_now), median))
+    blame = np.zeros(n_places)
+    for service, at in places_of_service.items():
+        for side in (0, 1):
+            mine = [e for e in found if e[side] == service]
+            slow = [e for e in mine if e[2] > 2.5]
+            for place in at:
+                blame[place] += sum(e[2] for e in slow) * (len(slow) / max(len(mine), 1)) ** 2
+    return Mesh(blame, tuple(sorted(found, key=lambda e: -e[2])))
+
+
+def _paired(recent: Sequence[Segment], a: np.uint64, b: np.uint64) -> F64:
+    gaps = []
+    for segment in recent:
+        at = np.searchsorted(segment.series, np.array([a, b], np.uint64))
+        if at.max(initial=0) < len(segment.series) and segment.series[at[0]] == a and segment.series[at[1]] == b:
+            gaps.append(float(segment.level[at[0]] - segment.level[at[1]]))
+    return np.array(gaps)
+
+
+def _window_means(samples: Samples, start_ns: int, end_ns: int) -> F64:
+    keep = (samples.time_ns >= start_ns) & (samples.time_ns < end_ns) & np.isfinite(samples.value)
+    count = np.bincount(samples.row[keep], minlength=len(samples.series))
+    total = np.bincount(samples.row[keep], weights=samples.value[keep], minlength=len(samples.series))
+    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
+
+
+def _nanmedian(values: npt.NDArray[np.float64]) -> float:
+    finite = values[np.isfinite(values)]
+    return float(np.median(finite)) if len(finite) else 0.0

@@ -1,0 +1,170 @@
+"""Signal S, structure: where traces first leave the ways they usually go.
+
+Constants as in docs/root-cause.md. A transition is flagged when it is far more frequent in its context than it
+was; in each trace only the earliest flagged one is credited, because what comes later follows from
+it. Errors need no rule of their own: a span that ends in error ends by another transition, and the
+place where an error began ends before its callers do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from agent.rootcause.digest import Counts, Segment, Stretch, logged_spans
+from agent.rootcause.sequences import CALL_OTHER, END, END_ERROR, Transitions
+from agent.telemetry.frames import F64, I32, I64, KIND_CLIENT, SYSTEM_DB, U64, Bool
+
+MIN_CONTEXT, MIN_SEEN = 8, 2
+MIN_Z, MIN_RATIO = 4.0, 2.0
+MAX_LOG2 = 8.0
+LOG_COVERAGE = 0.3
+
+
+@dataclass(frozen=True, slots=True)
+class Flagged:
+    """Kinds of transitions that surged, one row each: seen ``n_w`` times of ``total_w``, expected with
+    probability ``p``; ``n_b`` of ``total_b`` before. ``example`` is a row of ``transitions``."""
+
+    weight: F64
+    n_w: I64
+    total_w: I64
+    n_b: I64
+    total_b: I64
+    p: F64
+    example: I64
+
+
+@dataclass(frozen=True, slots=True)
+class Structure:
+    """``blame`` is the weight of the traces credited to each place. ``credited`` are rows of
+    ``transitions``: the first divergence of each trace; ``flag`` their row in ``flagged``, ``credit_to`` the place."""
+
+    blame: F64
+    transitions: Transitions
+    flagged: Flagged
+    credited: I64
+    flag: I64
+    credit_to: I32
+
+
+def structure(window: Stretch, baseline: Sequence[Segment], block_ns: int) -> Structure:
+    skip = _services_without_old_logs(window, baseline)
+    found = window.transitions(skip)
+    bare = skip[found.span]
+    key, first, inverse, seen = np.unique(found.key, return_index=True, return_inverse=True, return_counts=True)
+    context_key, context_of, context_seen = np.unique(found.context, return_inverse=True, return_counts=True)
+    total_w = context_seen[context_of][first]
+    n_b, total_b = _counts_before(key, found.context[first], bare[first], baseline, block_ns)
+    slack = 1.5 * np.sqrt(n_b)
+    p = (n_b + 1 + slack) / (total_b + 2 + slack)
+    z = (seen - total_w * p) / np.sqrt(total_w * p * (1 - p) + 0.5)
+    ratio = (seen / total_w) / p
+    is_flagged = (total_b >= MIN_CONTEXT) & (seen >= MIN_SEEN) & (z > MIN_Z) & (ratio > MIN_RATIO)
+    weight = (1 - 1 / np.maximum(ratio, 1)) * np.clip(np.log2(np.maximum(ratio, 1)), 0, MAX_LOG2) / MAX_LOG2
+    which = np.flatnonzero(is_flagged)
+    flagged = Flagged(
+        weight=weight[which],
+        n_w=seen[which],
+        total_w=total_w[which],
+        n_b=n_b[which],
+        total_b=total_b[which],
+        p=p[which],
+        example=first[which],
+    )
+    flag_of_key = np.full(len(key), -1, np.int64)
+    flag_of_key[which] = np.arange(len(which))
+    flag_of_row = flag_of_key[inverse] if len(found) else np.zeros(0, np.int64)
+    return _credit(window, found, flagged, flag_of_row)
+
+
+def _credit(window: Stretch, found: Transitions, flagged: Flagged, flag_of_row: I64) -> Structure:
+    trees = window.trees
+    rows = np.flatnonzero(flag_of_row >= 0)
+    target = _targets(window, found, rows)
+    # The earliest of each trace.
+    order = np.lexsort((found.time_ns[rows], trees.trace[found.span[rows]]))
+    rows, target = rows[order], target[order]
+    trace = trees.trace[found.span[rows]]
+    first = np.ones(len(rows), np.bool_)
+    first[1:] = trace[1:] != trace[:-1]
+    rows, target = rows[first], target[first]
+    flag = flag_of_row[rows]
+    blame = np.bincount(target, weights=flagged.weight[flag], minlength=len(window.places)).astype(np.float64)
+    return Structure(blame, found, flagged, rows, flag, target)
+
+
+def _targets(window: Stretch, found: Transitions, rows: I64) -> I32:
+    """Whom each flagged transition speaks of: the place of its span, except where callers give up
+    after a call, which speaks of the place called when more than one caller does so, or when the call
+    itself is what failed."""
+    trees = window.trees
+    target = trees.place[found.span[rows]].copy()
+    after_call = (found.before_kind[rows] == CALL_OTHER) & np.isin(found.after_kind[rows], (END, END_ERROR))
+    at = np.flatnonzero(after_call)
+    if not len(at):
+        return target
+    callee = trees.place[found.before_at[rows[at]]]
+    pairs = np.unique(np.stack([callee, target[at]], axis=1), axis=0)
+    callers = np.bincount(pairs[:, 0], minlength=len(window.places))
+    # A client span that ends in error although its callee did not: the call failed on its way.
+    edge_failed = (trees.edge[found.span[rows[at]]] >= 0) & (found.after_kind[rows[at]] == END_ERROR)
+    moved = (callers[callee] >= 2) | edge_failed
+    target[at[moved]] = callee[moved]
+    return target
+
+
+def _counts_before(
+    key: U64, context: U64, bare: Bool, baseline: Sequence[Segment], block_ns: int
+) -> tuple[I64, I64]:
+    """Counts of the transitions and of their contexts over the baseline, without the block of time
+    in which each transition was most frequent: it may lie in trouble that nobody marked."""
+    total_n, total_c = np.zeros(len(key), np.int64), np.zeros(len(key), np.int64)
+    rich_n, rich_c = np.zeros(len(key), np.int64), np.zeros(len(key), np.int64)
+    blocks = _blocks(baseline, block_ns)
+    for block in blocks:
+        n, c = np.zeros(len(key), np.int64), np.zeros(len(key), np.int64)
+        for segment in block:
+            n += _pick(segment.transition, segment.bare_transition, key, bare)
+            c += _pick(segment.context, segment.bare_context, context, bare)
+        total_n += n
+        total_c += c
+        richer = n > rich_n
+        rich_n, rich_c = np.where(richer, n, rich_n), np.where(richer, c, rich_c)
+    if len(blocks) < 2:
+        return total_n, total_c
+    return total_n - rich_n, total_c - rich_c
+
+
+def _pick(full: Counts, bare: Counts, keys: U64, use_bare: Bool) -> I32:
+    found = full.look_up(keys)
+    if use_bare.any():
+        found[use_bare] = bare.look_up(keys[use_bare])
+    return found
+
+
+def _blocks(baseline: Sequence[Segment], block_ns: int) -> list[list[Segment]]:
+    blocks: dict[int, list[Segment]] = {}
+    for segment in baseline:
+        blocks.setdefault(segment.start_ns // block_ns, []).append(segment)
+    return list(blocks.values())
+
+
+def _services_without_old_logs(window: Stretch, baseline: Sequence[Segment]) -> Bool:
+    """Rows of the window's trees whose service did not log before as it does now, or whose logs do not
+    arrive any more at all."""
+    trees = window.trees
+    services, code = np.unique(trees.service, return_inverse=True)
+    spans_w = np.bincount(code, minlength=len(services))
+    logged_w = np.bincount(code, weights=logged_spans(window), minlength=len(services))
+    spans_b, logged_b = np.zeros(len(services)), np.zeros(len(services))
+    for segment in baseline:
+        spans_b += segment.spans_of_service.look_up(services)
+        logged_b += segment.logged_of_service.look_up(services)
+    share_w = logged_w / np.maximum(spans_w, 1)
+    share_b = logged_b / np.maximum(spans_b, 1)
+    gone = logged_w.sum() == 0
+    skip: Bool = ((share_b < LOG_COVERAGE * share_w) | gone)[code]
+    return skip

@@ -1,0 +1,267 @@
+"""Spans as trees: duplicates dropped, parents found, clocks aligned, self times taken.
+
+All in compiled passes over columns. A cycle of parents is cut where it is first met; a span whose
+parent is not there is a root of what is left of its trace.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numba as nb
+import numpy as np
+
+from agent.rootcause.hashing import hash_texts, mix
+from agent.telemetry.frames import I32, I64, U8, U64, Bool, SpanFrame
+from agent.telemetry.source import Source
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Who can be blamed: one instance of one service. Index columns of frames are mapped to it."""
+
+    services: tuple[str, ...]
+    instances: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.services)
+
+    def label(self, place: int) -> str:
+        return self.instances[place] or self.services[place]
+
+
+@dataclass(frozen=True, slots=True)
+class Trees:
+    """One row a distinct span, in order of start. ``parent`` and ``edge`` are rows or -1: ``edge`` is
+    the one child, in another place, of a span that does nothing but call it. ``start_ns`` is aligned
+    to the caller's clock by ``shift_ns``. ``whole``: no child can be missing for the reason that
+    the stretch ended before the span did."""
+
+    frame_row: I64
+    trace: I32
+    parent: I32
+    edge: I32
+    children: I32
+    start_ns: I64
+    duration_ns: I64
+    self_ns: I64
+    shift_ns: I64
+    place: I32
+    service: U64
+    operation: U64
+    name: I32
+    kind: U8
+    status: U8
+    system: U8
+    whole: Bool
+    n_traces: int
+
+    def __len__(self) -> int:
+        return len(self.frame_row)
+
+
+class PlaceTable:
+    """Collects the places that the sources of a stretch stand for."""
+
+    def __init__(self) -> None:
+        self._index: dict[tuple[str, str], int] = {}
+
+    def codes(self, sources: tuple[Source, ...]) -> I32:
+        return np.fromiter((self.code(s.service, s.instance) for s in sources), np.int32)
+
+    def code(self, service: str, instance: str) -> int:
+        return self._index.setdefault((service, instance), len(self._index))
+
+    def places(self) -> Places:
+        keys = list(self._index)
+        return Places(tuple(service for service, _ in keys), tuple(instance for _, instance in keys))
+
+
+def build_trees(spans: SpanFrame, table: PlaceTable, end_ns: int) -> Trees:
+    """``end_ns`` is the end of the stretch the frame covers."""
+    order = np.argsort(spans.start_ns, kind="stable")
+    rows, parent, trace, n_traces = _link(
+        order, spans.trace_hi, spans.trace_lo, spans.span_id, spans.parent_id
+    )
+    place_of_source = table.codes(spans.sources)
+    place = _take(place_of_source, spans.source[rows], np.int32)
+    service = _take(hash_texts(s.service for s in spans.sources), spans.source[rows], np.uint64)
+    raw_start = spans.start_ns[rows]
+    duration = np.maximum(spans.end_ns[rows] - raw_start, 0)
+    shift = _align(parent, place, raw_start, duration)
+    start = raw_start + shift
+    self_ns, edge, children = _self_times(parent, place, start, duration, np.argsort(start, kind="stable"))
+    return Trees(
+        frame_row=rows,
+        trace=trace,
+        parent=parent,
+        edge=edge,
+        children=children,
+        start_ns=start,
+        duration_ns=duration,
+        self_ns=self_ns,
+        shift_ns=shift,
+        place=place,
+        service=service,
+        operation=_take(hash_texts(spans.names), spans.name[rows], np.uint64),
+        name=spans.name[rows],
+        kind=spans.kind[rows],
+        status=spans.status[rows],
+        system=spans.system[rows],
+        whole=spans.end_ns[rows] < end_ns,
+        n_traces=n_traces,
+    )
+
+
+def _take(table, index, dtype):  # type: ignore[no-untyped-def]
+    return table[index] if len(table) else np.zeros(0, dtype)
+
+
+@nb.njit(cache=True, nogil=True)
+def _slot(slots, keys_hi, keys_lo, keys_id, hi, lo, span):  # type: ignore[no-untyped-def]
+    """The slot of a span in an open-addressing table, or the free slot where it would go."""
+    mask = np.uint64(len(slots) - 1)
+    at = mix(mix(hi, lo), span) & mask
+    while slots[at] >= 0:
+        row = slots[at]
+        if keys_id[row] == span and keys_lo[row] == lo and keys_hi[row] == hi:
+            break
+        at = (at + np.uint64(1)) & mask
+    return at
+
+
+@nb.njit(cache=True, nogil=True)
+def _link(order, trace_hi, trace_lo, span_id, parent_id):  # type: ignore[no-untyped-def]
+    """Rows of the distinct spans in ``order``, the row of each one's parent, and dense trace numbers."""
+    size = 16
+    while size < 2 * len(order):
+        size *= 2
+    slots = np.full(size, -1, np.int64)
+    traces = np.full(size, -1, np.int64)
+    rows = np.empty(len(order), np.int64)
+    trace = np.empty(len(order), np.int32)
+    new_row = np.empty(len(order), np.int32)
+    n, n_traces = 0, 0
+    for row in order:
+        at = _slot(slots, trace_hi, trace_lo, span_id, trace_hi[row], trace_lo[row], span_id[row])
+        if slots[at] >= 0:
+            continue
+        slots[at] = row
+        mask = np.uint64(size - 1)
+        t = mix(trace_hi[row], trace_lo[row]) & mask
+        while traces[t] >= 0 and (
+            trace_hi[traces[t]] != trace_hi[row] or trace_lo[traces[t]] != trace_lo[row]
+        ):
+            t = (t + np.uint64(1)) & mask
+        if traces[t] < 0:
+            traces[t] = row
+            trace[n] = n_traces
+            n_traces += 1
+        else:
+            trace[n] = trace[new_row[traces[t]]]
+        rows[n] = row
+        new_row[row] = n
+        n += 1
+    parent = np.full(n, -1, np.int32)
+    for i in range(n):
+        row = rows[i]
+        if parent_id[row] != 0 and parent_id[row] != span_id[row]:
+            at = _slot(slots, trace_hi, trace_lo, span_id, trace_hi[row], trace_lo[row], parent_id[row])
+            if slots[at] >= 0:
+                parent[i] = new_row[slots[at]]
+    _cut_cycles(parent)
+    return rows[:n], parent, trace[:n], n_traces
+
+
+@nb.njit(cache=True, nogil=True)
+def _cut_cycles(parent):  # type: ignore[no-untyped-def]
+    state = np.zeros(len(parent), np.int32)  # 0 not seen, else the walk that saw it first
+    for i in range(len(parent)):
+        j = i
+        while j >= 0 and state[j] == 0:
+            state[j] = i + 1
+            up = parent[j]
+            if up >= 0 and state[up] == i + 1:
+                parent[j] = -1
+                break
+            j = up
+
+
+@nb.njit(cache=True, nogil=True)
+def _by_parent(parent, order):  # type: ignore[no-untyped-def]
+    """Children of each span, in ``order``, as offsets into one array."""
+    n = len(parent)
+    offsets = np.zeros(n + 1, np.int64)
+    for p in parent:
+        if p >= 0:
+            offsets[p + 1] += 1
+    for i in range(n):
+        offsets[i + 1] += offsets[i]
+    fill = offsets[:-1].copy()
+    kids = np.empty(offsets[n], np.int32)
+    for row in order:
+        p = parent[row]
+        if p >= 0:
+            kids[fill[p]] = row
+            fill[p] += 1
+    return offsets, kids
+
+
+@nb.njit(cache=True, nogil=True)
+def _align(parent, place, start, duration):  # type: ignore[no-untyped-def]
+    """How far each span is shifted so that calls lie inside their callers.
+
+    Clocks differ between machines: a call that starts before its caller, or ends after one that is
+    long enough to hold it, is put into the caller's middle, and its subtree with it."""
+    n = len(parent)
+    offsets, kids = _by_parent(parent, np.arange(n))
+    shift = np.zeros(n, np.int64)
+    queue = np.empty(n, np.int32)
+    filled = 0
+    for i in range(n):
+        if parent[i] < 0:
+            queue[filled] = i
+            filled += 1
+    at = 0
+    while at < filled:
+        up = queue[at]
+        at += 1
+        begin = start[up] + shift[up]
+        end = begin + duration[up]
+        for k in range(offsets[up], offsets[up + 1]):
+            kid = kids[k]
+            shift[kid] = shift[up]
+            first = start[kid] + shift[kid]
+            fits = duration[kid] <= duration[up]
+            if place[kid] != place[up] and (first < begin or (fits and first + duration[kid] > end)):
+                middle = begin + (duration[up] - duration[kid]) // 2 if fits else begin
+                shift[kid] += middle - first
+            queue[filled] = kid
+            filled += 1
+    return shift
+
+
+@nb.njit(cache=True, nogil=True)
+def _self_times(parent, place, start, duration, order):  # type: ignore[no-untyped-def]
+    """Duration not covered by children; the row called, of spans that only call; number of children."""
+    n = len(parent)
+    offsets, kids = _by_parent(parent, order)
+    self_ns = np.empty(n, np.int64)
+    edge = np.full(n, -1, np.int32)
+    children = np.empty(n, np.int32)
+    for i in range(n):
+        end = start[i] + duration[i]
+        reached = start[i]
+        covered = np.int64(0)
+        for k in range(offsets[i], offsets[i + 1]):
+            kid = kids[k]
+            first = max(start[kid], reached)
+            last = min(start[kid] + duration[kid], end)
+            if last > first:
+                covered += last - first
+                reached = last
+        self_ns[i] = duration[i] - covered
+        children[i] = offsets[i + 1] - offsets[i]
+        if children[i] == 1 and place[kids[offsets[i]]] != place[i]:
+            edge[i] = kids[offsets[i]]
+    return self_ns, edge, children

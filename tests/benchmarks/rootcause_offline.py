@@ -1,0 +1,114 @@
+"""The ranking alone over a recorded Nezha day, without the layer: learn every minute, ask after each fault.
+
+``python -m tests.benchmarks.rootcause_offline --data FILE [--warmup FILE] [--after 120]``. Only what was
+recorded before a question is read. The last line is JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from agent.rootcause.baseline import NS, Baseline
+from agent.rootcause.ranking import Findings, find
+from agent.rootcause.settings import RootCauseSettings
+from agent.telemetry.nezha import Fault, Recording, files_of, service_of
+
+MINUTE_NS = 60 * NS
+TOP = (1, 3, 5)
+
+
+def rank_of(names: Sequence[str], scores: Sequence[float], truth: str) -> int:
+    """Ties share the worst rank; what is not there, or scores nothing, comes last."""
+    best: dict[str, float] = {}
+    for name, score in zip(names, scores, strict=True):
+        best[name] = max(best.get(name, 0.0), score)
+    mine = best.get(truth, 0.0)
+    return sum(score >= mine for score in best.values()) if mine > 0 else len(best) + 1
+
+
+class Replayed:
+    """A day as it would come in: each minute is learned when it is over, late by ``late_s``."""
+
+    def __init__(self, day: Recording, settings: RootCauseSettings, late_s: float = 5.0) -> None:
+        self.day, self.baseline, self.late_ns = day, Baseline(settings), int(late_s * NS)
+        self.next_ns = day.start_ns // MINUTE_NS * MINUTE_NS
+
+    def learn_until(self, now_ns: int) -> None:
+        while self.next_ns + MINUTE_NS + self.late_ns <= now_ns:
+            self.baseline.learn(self.day.telemetry(self.next_ns, self.next_ns + MINUTE_NS, now_ns))
+            self.next_ns += MINUTE_NS
+
+    def ask(self, now_ns: int) -> Findings:
+        self.learn_until(now_ns)
+        window_ns = int(self.baseline.settings.window_s * NS)
+        found = find(self.day.telemetry(now_ns - window_ns, now_ns, now_ns), self.baseline)
+        if found.confidence >= self.baseline.settings.threshold:
+            self.baseline.exclude(now_ns - window_ns, now_ns)
+        return found
+
+
+def describe(fault: Fault, found: Findings) -> str:
+    places = found.window.places
+    order = np.argsort(-found.score)[:3]
+    lines = []
+    for place in order:
+        parts = " ".join(f"{s.name[:2]}={s.scores()[place]:.2f}({s.value[place]:.3g})" for s in found.signals)
+        mark = "*" if places.label(place) == fault.pod else " "
+        lines.append(f"     {mark}{places.label(place)[:40]:40s} {found.score[place]:.2f}  {parts}")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--warmup", type=Path)
+    parser.add_argument("--after", type=float, nargs="+", default=[120.0])
+    parser.add_argument("--verbose", action="store_true")
+    parser.add_argument("--segment-s", type=float, default=20.0)
+    args = parser.parse_args()
+    settings = RootCauseSettings(segment_s=args.segment_s)
+    replayed = Replayed(load(args.data), settings)
+    if args.warmup:
+        warm = load(args.warmup)
+        replayed.baseline.learn(warm.telemetry(warm.start_ns, warm.end_ns))
+    ranks: dict[float, list[tuple[int, int]]] = {after: [] for after in args.after}
+    took: list[float] = []
+    for fault in replayed.day.faults:
+        for after in args.after:
+            now_ns = fault.time_ns + int(after * NS)
+            replayed.learn_until(now_ns)
+            begin = time.perf_counter()
+            found = replayed.ask(now_ns)
+            took.append(time.perf_counter() - begin)
+            pods, services = found.window.places.instances, found.window.places.services
+            pod_rank = rank_of(pods, found.score.tolist(), fault.pod)
+            service_rank = rank_of(services, found.score.tolist(), service_of(fault.pod))
+            ranks[after].append((pod_rank, service_rank))
+            print(
+                f"+{after:.0f}s {fault.kind:15s} {fault.pod:45s} pod {pod_rank:2d} service {service_rank:2d} "
+                f"confidence {found.confidence:.2f} segments {len(found.traced)} spans {len(found.window.trees)} took {took[-1]*1e3:.0f}ms"
+            )
+            if args.verbose or pod_rank > 1:
+                print(describe(fault, found))
+    result = {
+        f"{after:.0f}": {
+            "pods": {f"AS@{k}": round(np.mean([p <= k for p, _ in r]), 4) for k in TOP},
+            "services": {f"AS@{k}": round(np.mean([s <= k for _, s in r]), 4) for k in TOP},
+        }
+        for after, r in ranks.items()
+    }
+    print(json.dumps({"cases": len(replayed.day.faults), "p50_ms": round(np.median(took) * 1e3), "max_ms": round(max(took[1:]) * 1e3), **result}))
+
+
+def load(path: Path) -> Recording:
+    return Recording(files_of(path))
+
+
+if __name__ == "__main__":
+    main()
