@@ -1,0 +1,94 @@
+"""Bins that are still open: increments are added up until the watermark closes them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from agent.detection.histogram import BUCKETS
+from agent.detection.red import RedBins
+from agent.detection.units import BinBlock, UnitTable
+from agent.telemetry.frames import F64, I64, Bool
+
+_Piece = tuple[RedBins, I64]  # the bins as drained, and the lines of them that lie in this bin
+_AHEAD_NS = 3600 * 10**9
+
+
+class OpenBins:
+    """``requests_late`` came after their bin was closed; ``requests_ahead`` lie more than an hour past
+    the watermark (a clock that runs ahead would hold memory for ever); ``requests_crowded`` found the table
+    of units full. All three are counted and left out."""
+
+    def __init__(self, units: UnitTable, bin_ns: int, lateness_ns: int) -> None:
+        self.units = units
+        self.bin_ns, self.lateness_ns = bin_ns, lateness_ns
+        self.requests_late = self.requests_ahead = self.requests_crowded = 0
+        self._pieces: dict[int, list[_Piece]] = {}
+        self._closed_ns: int | None = None
+
+    def add(self, bins: RedBins) -> None:
+        if len(bins) == 0:
+            return
+        start = bins.bin_start_ns // self.bin_ns * self.bin_ns
+        for at in np.unique(start):
+            lines = np.flatnonzero(start == at)
+            if self._closed_ns is not None and at < self._closed_ns:
+                self.requests_late += int(bins.count[lines].sum())
+            else:
+                self._pieces.setdefault(int(at), []).append((bins, lines))
+
+    def close(self, watermark_ns: int) -> Iterator[BinBlock]:
+        """The bins that are complete, oldest first. A bin without any request does not exist."""
+        last_ns = watermark_ns - self.lateness_ns - self.bin_ns
+        for at in sorted(at for at in self._pieces if at <= last_ns):
+            yield self._block(at, self._pieces.pop(at))
+        closed_ns = (last_ns // self.bin_ns + 1) * self.bin_ns
+        self._closed_ns = closed_ns if self._closed_ns is None else max(self._closed_ns, closed_ns)
+        horizon_ns = watermark_ns + _AHEAD_NS
+        for at in [at for at in self._pieces if at > horizon_ns]:
+            self.requests_ahead += int(sum(bins.count[lines].sum() for bins, lines in self._pieces.pop(at)))
+
+    def _block(self, start_ns: int, pieces: list[_Piece]) -> BinBlock:
+        """Rows are given out here and in the order of the keys, so that they depend on the bins alone."""
+        keys = sorted({bins.keys[code] for bins, lines in pieces for code in np.unique(bins.series[lines])})
+        row_of = {key: self.units.rows(key, start_ns) for key in keys}
+        rows = np.concatenate(
+            [
+                np.asarray([row_of.get(key, (-1, -1)) for key in bins.keys], np.int64)[bins.series[lines]]
+                for bins, lines in pieces
+            ]
+        )
+        count = np.concatenate([bins.count[lines] for bins, lines in pieces])
+        errors = np.concatenate([bins.errors[lines] for bins, lines in pieces])
+        buckets = np.concatenate([bins.buckets[lines] for bins, lines in pieces])
+        self.requests_crowded += int(count[rows[:, 0] < 0].sum())
+        operations, operation, held = _grouped(rows[:, 0])
+        services, service, counted = _grouped(rows[:, 1])
+        merged = np.zeros((len(operations), BUCKETS), np.int32)
+        np.add.at(merged, operation, buckets[held])
+        block = BinBlock(
+            start_ns=start_ns,
+            operations=len(operations),
+            rows=np.concatenate([operations, services]),
+            count=np.append(
+                _sums(operation, count[held], operations), _sums(service, count[counted], services)
+            ),
+            errors=np.append(
+                _sums(operation, errors[held], operations), _sums(service, errors[counted], services)
+            ),
+            buckets=merged,
+        )
+        self.units.last_ns[block.rows] = start_ns
+        return block
+
+
+def _grouped(rows: I64) -> tuple[I64, I64, Bool]:
+    """The distinct rows, for each known one the place of its row among them, and which are known."""
+    known = rows >= 0
+    distinct, place = np.unique(rows[known], return_inverse=True)
+    return distinct, place, known
+
+
+def _sums(place: I64, amount: I64, rows: I64) -> F64:
+    return np.bincount(place, weights=amount, minlength=len(rows)).astype(np.float64)
