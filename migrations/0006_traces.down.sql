@@ -1,0 +1,2 @@
+SELECT observability.keep('trace_operations');
+DROP TABLE observability.trace_operations;
