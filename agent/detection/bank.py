@@ -34,11 +34,11 @@ from agent.detection.reports import Finding, Reports, ReportSettings
 from agent.detection.units import BinBlock, UnitTable
 from agent.telemetry.frames import F64, I64, Bool, MetricFrame
 
-MEDIAN, TAIL, ERRORS = range(3)
-TESTS = 3
+MEDIAN, TAIL, FAR, ERRORS = range(4)
+TESTS = 4
 RING = 60
-SIGNAL_OF_TEST = (Signal.LATENCY, Signal.LATENCY, Signal.ERRORS)
-MIN_SHARE: F64 = np.array([0.5, 0.1, 0.03])
+SIGNAL_OF_TEST = (Signal.LATENCY, Signal.LATENCY, Signal.LATENCY, Signal.ERRORS)
+MIN_SHARE: F64 = np.array([0.5, 0.1, 0.3, 0.03])
 """The least share of requests beyond the limit that is worth an anomaly, for each test."""
 
 
@@ -148,7 +148,7 @@ class DetectorBank:
         self._rings[:, :, :, self._slot] = 0
         warm = block.start_ns - self.units.first_ns[block.rows] >= round(self.settings.warm_up_s * 1e9)
         operations = slice(0, block.operations)
-        for test in (MEDIAN, TAIL):
+        for test in (MEDIAN, TAIL, FAR):
             p = latency.probability[:, test]
             lines = np.flatnonzero(np.isfinite(p) & warm[operations])
             rows = block.rows[lines]

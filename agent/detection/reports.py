@@ -35,7 +35,7 @@ from agent.detection.histogram import quantile_of
 from agent.detection.units import BinBlock, UnitTable
 from agent.telemetry.frames import I64, Bool
 
-_TAIL, _ERRORS = 1, 2
+_MEDIAN, _TAIL, _FAR, _ERRORS = range(4)
 _ONSET_BINS = 48
 _SILENT_NS = 300 * 10**9
 _BRIEF_NS = 120 * 10**9
@@ -215,7 +215,7 @@ class Reports:
             bad = present and (traffic.observed[f.unit] < 0.5 * level if low else confirmed)
         else:
             present = bool(np.isin((f.unit, f.service), block.rows).any())
-            tests = [_ERRORS] if f.test == _ERRORS else [0, _TAIL]
+            tests = [_ERRORS] if f.test == _ERRORS else [_MEDIAN, _TAIL, _FAR]
             bad = bool(odd[f.unit, tests].any() or odd[f.service, tests].any())
         if present:
             active.last_data_ns = end_ns
@@ -253,13 +253,12 @@ class Reports:
             onset_ns = self._onset(finding, evidence, block.start_ns, bin_ns)
             blocks = [*evidence.before, block]
             if signal is Signal.LATENCY:
-                q = 0.9 if finding.test == _TAIL else 0.5
+                q = 0.5 if finding.test == _MEDIAN else 0.9
                 observed = _pooled_quantile(blocks, worst, q) / 1e9
                 expected, unit = evidence.latency.expected_ns(worst, q) / 1e9, "s"
-                # A slow request is seen when it ends; it went wrong earlier by what it lost.
-                onset_ns -= (
-                    round(min(max(observed - expected, 0.0), 30.0) * 1e9) if observed > bin_ns / 1e9 else 0
-                )
+                # A slow request is seen when it ends: the first of them began what nearly all of them take earlier.
+                least = _pooled_quantile(blocks, worst, 0.1)
+                onset_ns -= int(min(least, 30e9)) if least > 0 else 0
                 sentence = latency_sentence(where.service, side, name, f"p{q * 100:.0f}", observed, expected)
             else:
                 observed = _pooled_ratio(blocks, finding.unit)

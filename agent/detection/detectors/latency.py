@@ -1,13 +1,16 @@
-"""Latency: how many requests were slower than the baseline's median and its 90th percentile allow.
+"""Latency: how many requests were slower than the baseline's quantiles allow.
 
-The baseline is a decaying histogram an operation; its quantiles, not its mean, set the two limits, so a
-heavy tail or a few stray requests in it do no harm:
+The baseline is a decaying histogram an operation; its quantiles, not its mean, set the limits, so a heavy
+tail or a few stray requests in it do no harm:
 
     median test   1.5 x the baseline's median + 10 ms
     tail test     the larger of 1.5 x its 90th percentile and 2.5 x its median, + 20 ms
+    far test      3 x the baseline's median + 30 ms
 
 The factors are the least slowdown worth an incident, the terms in ms keep operations of a millisecond
-quiet. A limit is rounded up to a bucket's edge and the baseline is counted beyond the same edge.
+quiet. The first two take the probability of crossing from the baseline alone. The far test has a Beta prior
+(2 %, worth 25 requests), because three times the median is far in any operation until its baseline shows
+otherwise: so a strong slowdown of a service with a request every few seconds is certain after a few of them. A limit is rounded up to a bucket's edge and the baseline is counted beyond the same edge.
 """
 
 from __future__ import annotations
@@ -23,6 +26,8 @@ from agent.detection.histogram import BUCKETS, bucket_of, quantile_of, quantiles
 from agent.detection.units import BinBlock
 from agent.telemetry.frames import F64, I32, I64
 
+_PRIOR, _PRIOR_RATIO = 25.0, 0.02
+
 
 @dataclass(frozen=True, slots=True)
 class LatencySettings:
@@ -36,20 +41,22 @@ class LatencySettings:
 
 
 class LatencyDetector:
-    tests = 2
+    tests = 3
 
     def __init__(self, settings: LatencySettings | None = None) -> None:
         self.settings = settings or LatencySettings()
         self._baseline = np.zeros((0, BUCKETS), np.float32)
 
     def score(self, block: BinBlock) -> Exceedances:
-        """For the operations of the block; one line each, tests median and tail."""
+        """For the operations of the block; one line each, tests median, tail and far."""
         rows = block.rows[: block.operations]
         self._reserve(rows)
         beyond, base_beyond, base_n = _exceed(
             self._baseline, rows, block.buckets, self.settings.slowdown, self.settings.floor_s * 1e9
         )
-        probability = np.maximum(cautious_ratio(base_beyond, base_n[:, None]), np.array([0.02, 0.01]))
+        probability = np.maximum(cautious_ratio(base_beyond, base_n[:, None]), np.array([0.02, 0.01, 1.0]))
+        far = base_beyond[:, 2] + 1.5 * np.sqrt(base_beyond[:, 2])
+        probability[:, 2] = (far + _PRIOR * _PRIOR_RATIO) / (base_n + far - base_beyond[:, 2] + _PRIOR)
         probability[base_n < self.settings.min_requests] = np.nan
         return Exceedances(beyond, probability)
 
@@ -78,7 +85,7 @@ def _exceed(
     baseline: npt.NDArray[np.float32], rows: I64, buckets: I32, slowdown: float, floor_ns: float
 ) -> tuple[F64, F64, F64]:
     n = len(rows)
-    beyond, base_beyond, base_n = np.zeros((n, 2)), np.zeros((n, 2)), np.zeros(n)
+    beyond, base_beyond, base_n = np.zeros((n, 3)), np.zeros((n, 3)), np.zeros(n)
     for i in range(n):
         base = baseline[rows[i]].astype(np.float64)
         total = base.sum()
@@ -89,8 +96,9 @@ def _exceed(
         limits = (
             median * slowdown + floor_ns,
             max(tail * slowdown, median * (slowdown + 1)) + 2 * floor_ns,
+            median * 2 * slowdown + 3 * floor_ns,
         )
-        for test in range(2):
+        for test in range(3):
             for b in range(bucket_of(limits[test]) + 1, buckets.shape[1]):
                 beyond[i, test] += buckets[i, b]
                 base_beyond[i, test] += base[b]
