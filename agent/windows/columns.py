@@ -1,7 +1,8 @@
 """A window of rows in columns, bounded by age and by bytes.
 
 Rows are kept in chunks of equal size; a chunk knows the range of its event times, so that a query skips
-the chunks outside and eviction drops whole ones. Appending copies a row once, into its chunk.
+the chunks outside and eviction drops whole ones. Appending copies a row once, into its chunk. One thread
+may append while others query: a query sees the rows that were there when it reached their chunk.
 """
 
 from __future__ import annotations
@@ -84,13 +85,14 @@ class ColumnWindow:
     ) -> dict[str, npt.NDArray[Any]]:
         """The rows with ``start_ns <= time < end_ns``, as copies, in the order of arrival."""
         parts: dict[str, list[npt.NDArray[Any]]] = {name: [] for name in names or self._schema}
-        for chunk in self._chunks:
+        for chunk in list(self._chunks):
+            rows = chunk.rows
             if chunk.last_ns < start_ns or chunk.first_ns >= end_ns:
                 continue
-            times = chunk.columns[self._time][: chunk.rows]
+            times = chunk.columns[self._time][:rows]
             mask = (times >= start_ns) & (times < end_ns)
             for name, part in parts.items():
-                part.append(chunk.columns[name][: chunk.rows][mask])
+                part.append(chunk.columns[name][:rows][mask])
         return {
             name: np.concatenate([np.empty(0, self._schema[name]), *part]) for name, part in parts.items()
         }
@@ -98,12 +100,13 @@ class ColumnWindow:
     def where(self, **equal: Any) -> dict[str, npt.NDArray[Any]]:
         """The rows whose named columns equal the values given, as copies."""
         parts: dict[str, list[npt.NDArray[Any]]] = {name: [] for name in self._schema}
-        for chunk in self._chunks:
-            mask = np.ones(chunk.rows, np.bool_)
+        for chunk in list(self._chunks):
+            rows = chunk.rows
+            mask = np.ones(rows, np.bool_)
             for name, value in equal.items():
-                mask &= chunk.columns[name][: chunk.rows] == value
+                mask &= chunk.columns[name][:rows] == value
             for name, part in parts.items():
-                part.append(chunk.columns[name][: chunk.rows][mask])
+                part.append(chunk.columns[name][:rows][mask])
         return {
             name: np.concatenate([np.empty(0, self._schema[name]), *part]) for name, part in parts.items()
         }

@@ -1,0 +1,1 @@
+"""The correlator: learns what is normal, groups anomalies into incidents, answers why."""

@@ -1,0 +1,98 @@
+"""What the correlator knows of one tenant, free of Ray: the graph, what is normal, the incidents.
+
+Event time is cut into slices on a fixed grid; a slice is taken in once it is closed, each once and in order,
+so a restart goes on where it stopped and a replay learns the same at any speed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import msgspec
+
+from agent.correlation.incidents import IncidentBook, IncidentChange
+from agent.correlation.topology import Topology
+from agent.detection.anomaly import AnomalyEvent
+from agent.rootcause.answer import Answer
+from agent.rootcause.baseline import Baseline
+from agent.rootcause.engine import analyse
+from agent.rootcause.question import parse
+from agent.rootcause.settings import RootCauseSettings
+from agent.telemetry.frames import Telemetry
+
+NS = 1_000_000_000
+SLICE_S = 20.0
+LATENESS_S = 5.0
+MAX_TAKE_S = 300.0
+# With an incident known, the question is about the time since shortly before its onset, within these bounds.
+BEFORE_ONSET_S = 30.0
+MIN_WINDOW_S, MAX_WINDOW_S = 60.0, 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """``start_ns`` inclusive, ``end_ns`` exclusive."""
+
+    start_ns: int
+    end_ns: int
+
+
+class TenantView:
+    def __init__(self, tenant: str, settings: RootCauseSettings, window_s: float) -> None:
+        self.tenant = tenant
+        self._settings = settings
+        self._window_ns = int(window_s * NS)
+        self.baseline = Baseline(settings)
+        self.topology = Topology()
+        self.book = IncidentBook()
+        self.cursor_ns = 0
+        self.mark_ns = 0
+
+    def due(self, mark_ns: int) -> Stretch | None:
+        """The next stretch of closed slices to take in, when event time has come to ``mark_ns``; at most
+        five minutes at once. None: nothing is closed yet."""
+        self.mark_ns = max(self.mark_ns, mark_ns)
+        grid = int(SLICE_S * NS)
+        closed = (self.mark_ns - int(LATENESS_S * NS)) // grid * grid
+        start = max(self.cursor_ns, (self.mark_ns - self._window_ns) // grid * grid)
+        end = min(closed, start + int(MAX_TAKE_S * NS))
+        return Stretch(start, end) if end > start else None
+
+    def take(self, stretch: Stretch, telemetry: Telemetry | None) -> None:
+        """Learn a stretch that ``due`` named; None where no stream holds anything of it."""
+        self.cursor_ns = stretch.end_ns
+        if telemetry is not None:
+            self.topology.observe(telemetry.spans)
+            self.baseline.learn(telemetry)
+
+    def report(self, events: Sequence[AnomalyEvent]) -> list[IncidentChange]:
+        """Group anomalies into incidents; what lies in an incident is not normal time."""
+        changes = self.book.update(events, self.topology, self.mark_ns)
+        for change in changes:
+            incident = change.incident
+            self.baseline.exclude(
+                incident.onset_ns - int(BEFORE_ONSET_S * NS), incident.resolved_ns or self.mark_ns
+            )
+        return changes
+
+    def stretch_of(self, at_ns: int) -> Stretch:
+        """What a question asked at ``at_ns`` is about."""
+        open_ = [i for i in self.book.open_incidents() if i.onset_ns < at_ns]
+        if not open_:
+            return Stretch(at_ns - int(self._settings.window_s * NS), at_ns)
+        start = min(i.onset_ns for i in open_) - int(BEFORE_ONSET_S * NS)
+        return Stretch(min(max(start, at_ns - int(MAX_WINDOW_S * NS)), at_ns - int(MIN_WINDOW_S * NS)), at_ns)
+
+    def answer(self, question: str, service: str | None, telemetry: Telemetry) -> Answer:
+        """Why, for the stretch that ``telemetry`` holds. A stretch with a cause is not normal time."""
+        known = {source.service for source in telemetry.spans.sources} | {
+            s.source.service for s in telemetry.metrics.series
+        }
+        scope = parse(question, known)
+        if service:
+            scope = msgspec.structs.replace(scope, service=service)
+        answer = analyse(scope, telemetry, self.baseline, self._settings)
+        if answer.causes:
+            self.baseline.exclude(telemetry.start_ns, telemetry.end_ns)
+        return answer

@@ -1,0 +1,1 @@
+"""The front door: OTLP in, validated, split by owner, durable, acknowledged."""

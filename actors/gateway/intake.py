@@ -1,0 +1,128 @@
+"""What the gateway does with a body, free of transport: decode, screen, split by owning stream.
+
+A body that is malformed or too large is refused whole (``BadInput``); rows that are out of bounds are
+refused one by one and told to the sender as a partial success. Nothing here touches the disk or the net.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from agent.errors import BadInput, Malformed, TooLarge
+from agent.settings import GatewaySettings
+from agent.telemetry.batch import Batch, Reject, Signal, columns, drop_rejected, take_blocks
+from agent.telemetry.otlp_attributes import resource_attributes
+from agent.telemetry.otlp_logs import decode_logs
+from agent.telemetry.otlp_metrics import decode_metrics
+from agent.telemetry.otlp_spans import decode_spans
+from agent.telemetry.screen import Limits, screen
+from agent.telemetry.source import Source
+from agent.windows import record
+from agent.windows.placement import owner
+
+Buffers = list[bytes | memoryview]
+Decoder = Callable[[bytes], Batch]
+
+TENANT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,63}")
+MAX_REMEMBERED_RESOURCES = 100_000
+DECODERS: Mapping[Signal, Decoder] = {
+    Signal.SPANS: decode_spans,
+    Signal.LOGS: decode_logs,
+    Signal.METRICS: decode_metrics,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """``writes`` are the records to make durable, a stream and its buffers each; ``rejected`` counts the
+    rows refused, by reason."""
+
+    rows: int
+    rejected: dict[Reject, int]
+    writes: tuple[tuple[int, Buffers], ...]
+
+
+@dataclass(slots=True)
+class Counts:
+    """What came in, in rows, and what was refused, by reason; since the gateway started."""
+
+    accepted: Counter[str] = field(default_factory=Counter)
+    refused: Counter[str] = field(default_factory=Counter)
+    requests: int = 0
+    bytes: int = 0
+
+
+class Intake:
+    def __init__(self, settings: GatewaySettings, streams: int) -> None:
+        self._settings = settings
+        self._streams = streams
+        self._limits = Limits(
+            max_past_s=settings.max_past_s,
+            max_future_s=settings.max_future_s,
+            max_name_bytes=settings.max_name_bytes,
+            max_row_bytes=settings.max_row_bytes,
+        )
+        self._tenants: set[str] = set()
+        self._owners: dict[tuple[str, bytes], int] = {}
+        self.counts = Counts()
+
+    def accept(self, signal: Signal, body: bytes, tenant: str, now_ns: int) -> Accepted:
+        """What is to be written for a body. Raises ``BadInput``."""
+        self._check(body, tenant)
+        batch, rejected = drop_rejected(screen(DECODERS[signal](body), now_ns, self._limits))
+        self.counts.requests += 1
+        self.counts.bytes += len(body)
+        self.counts.accepted[signal.value] += len(batch)
+        for reject, rows in rejected.items():
+            self.counts.refused[reject.reason] += rows
+        return Accepted(len(batch), rejected, tuple(self._records(signal, batch, tenant, now_ns)))
+
+    def refuse(self, error: BadInput) -> None:
+        """Count a body that was refused whole."""
+        self.counts.refused[error.reason] += 1
+
+    def _check(self, body: bytes, tenant: str) -> None:
+        if len(body) > self._settings.max_decoded_bytes:
+            raise TooLarge(
+                "body_too_large",
+                f"the body has {len(body)} bytes, at most {self._settings.max_decoded_bytes} are taken "
+                "(gateway.max_decoded_bytes): send smaller batches",
+            )
+        if tenant in self._tenants:
+            return
+        if not TENANT.fullmatch(tenant):
+            raise Malformed(
+                "bad_tenant",
+                "X-Scope-OrgID must be 1 to 64 letters, digits, '.', '_', ':' or '-', beginning with a letter or digit",
+            )
+        if len(self._tenants) >= self._settings.max_tenants:
+            raise TooLarge(
+                "too_many_tenants", f"{self._settings.max_tenants} tenants send already (gateway.max_tenants)"
+            )
+        self._tenants.add(tenant)
+
+    def _records(self, signal: Signal, batch: Batch, tenant: str, now_ns: int) -> list[tuple[int, Buffers]]:
+        if not len(batch):
+            return []
+        present = np.unique(batch.block)
+        owners = np.asarray([self._owner(batch, int(block), tenant) for block in present])
+        writes = []
+        for stream in np.unique(owners).tolist():
+            part = take_blocks(batch, present[owners == stream])
+            writes.append((stream, record.encode(signal.value, tenant, len(part), now_ns, columns(part))))
+        return writes
+
+    def _owner(self, batch: Batch, block: int, tenant: str) -> int:
+        off, length = int(batch.resource_off[block]), int(batch.resource_len[block])
+        key = tenant, batch.raw[off : off + length].tobytes()
+        if key not in self._owners:
+            if len(self._owners) >= MAX_REMEMBERED_RESOURCES:
+                self._owners.clear()
+            source = Source.of(resource_attributes(batch.raw, off, length), tenant)
+            self._owners[key] = owner(source.placement_key, self._streams)
+        return self._owners[key]

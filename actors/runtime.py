@@ -1,0 +1,187 @@
+"""The layer as one thing to start and stop: PostgreSQL, migrations, Ray, actors.
+
+``Layer`` is what ``kubechat-obs up``, the demo, the benchmarks and the integration tests use. With no
+``database.url`` it runs its own PostgreSQL, with no ``ray.address`` its own Ray node, both below the data
+folder and ended with it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from types import TracebackType
+from typing import Any
+
+import ray
+from ray.exceptions import RayActorError
+
+from actors.handles import Ports, connect
+from actors.places import (
+    AGGREGATOR, CORRELATOR, GATEWAY, SUPERVISOR, database_folder, detector_name, stream_count, stream_name,
+)  # fmt: skip
+from actors.ports import Status
+from actors.supervisor import Place, SupervisorActor
+from agent.errors import ObservabilityError, SettingsError
+from agent.secret import Secret
+from agent.settings import Settings
+from agent.store.embedded import EmbeddedPostgres
+from agent.store.migrations import migrate_up
+
+READY_S = 120.0
+
+# A line for each thing that is started: what it is, and where it listens or what it does.
+OnProgress = Callable[[str, str], None]
+
+# Ray keeps these for clusters; on one node they cost memory and processor time for nothing.
+RAY_ENVIRONMENT = {
+    "RAY_DEDUP_LOGS": "0",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_enable_worker_prestart": "0",
+    "RAY_prestart_worker_first_driver": "0",
+}
+
+
+class StartError(ObservabilityError):
+    """The layer did not become ready; the message says which part and why."""
+
+
+def places(settings: Settings) -> list[Place]:
+    """The actors of a node."""
+    from actors.aggregator.actor import AggregatorActor
+    from actors.correlator.actor import CorrelatorActor
+    from actors.detector import DetectorActor
+    from actors.gateway.actor import GatewayActor
+    from actors.stream.actor import StreamActor
+
+    return [
+        *(Place(stream_name(i), "stream", StreamActor, (settings, i)) for i in range(stream_count(settings))),
+        Place(GATEWAY, "gateway", GatewayActor, (settings, GATEWAY)),
+        Place(detector_name(0), "detector", DetectorActor, (settings, 0)),
+        Place(CORRELATOR, "correlator", CorrelatorActor, (settings,)),
+        Place(AGGREGATOR, "aggregator", AggregatorActor, (settings,)),
+    ]
+
+
+class Layer:
+    def __init__(self, settings: Settings, on_progress: OnProgress | None = None) -> None:
+        self._settings = settings
+        self._say = on_progress or (lambda what, detail: None)
+        self._postgres: EmbeddedPostgres | None = None
+        self._supervisor: Any = None
+        self._own_ray = False
+        self.ports: Ports | None = None
+
+    def __enter__(self) -> Layer:
+        try:
+            self.start()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def start(self) -> Status:
+        """Returns when every actor is ready. Raises ``StartError`` otherwise."""
+        settings = self._settings = self._open_database(self._settings)
+        dashboard = self._open_ray(settings)
+        self._supervisor = SupervisorActor.options(  # type: ignore[attr-defined]
+            name=SUPERVISOR, namespace=settings.ray.namespace, lifetime="detached", get_if_exists=True
+        ).remote(settings, places(settings), dashboard)
+        self.ports = connect(settings)
+        return self._wait_ready()
+
+    def status(self) -> Status:
+        status: Status = ray.get(self._supervisor.status.remote(), timeout=30)
+        return status
+
+    def address(self, protocol: str) -> str:
+        """Where a protocol (``otlp/http``, ``otlp/grpc``, ``http``) is served."""
+        return next(a.listens[protocol] for a in self.status().actors if protocol in a.listens)
+
+    def stop(self) -> None:
+        if self._supervisor is not None and ray.is_initialized():
+            try:
+                ray.get(self._supervisor.stop.remote(), timeout=30)
+                ray.kill(self._supervisor, no_restart=True)
+            except (RayActorError, TimeoutError):
+                pass
+            self._supervisor = None
+        if self._own_ray:
+            ray.shutdown()
+            self._own_ray = False
+        if self._postgres:
+            self._postgres.stop()
+            self._postgres = None
+
+    def _open_database(self, settings: Settings) -> Settings:
+        settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if not settings.database.url:
+            self._postgres = EmbeddedPostgres(database_folder(settings))
+            url = self._postgres.start()
+            self._say("PostgreSQL", f"embedded, in {database_folder(settings)}")
+            settings = replace(settings, database=replace(settings.database, url=Secret(url)))
+        applied = asyncio.run(migrate_up(settings.database.url.reveal()))
+        self._say("migrations", f"{len(applied)} applied" if applied else "up to date")
+        return settings
+
+    def _open_ray(self, settings: Settings) -> str:
+        os.environ |= {key: value for key, value in RAY_ENVIRONMENT.items() if key not in os.environ}
+        options: dict[str, Any] = {
+            "namespace": settings.ray.namespace,
+            "log_to_driver": False,
+            "logging_level": "error",
+        }
+        if settings.ray.address:
+            try:
+                context = ray.init(address=settings.ray.address, **options)
+            except ConnectionError as error:
+                raise SettingsError(
+                    "ray.address", settings.ray.address, f"a Ray cluster that answers ({error})"
+                ) from None
+            self._say("Ray", f"joined {settings.ray.address}")
+        else:
+            context = ray.init(
+                include_dashboard=True,
+                dashboard_host="127.0.0.1",
+                dashboard_port=settings.ray.dashboard_port or None,
+                object_store_memory=settings.ray.object_store_bytes,
+                num_cpus=max(2, stream_count(settings)),
+                **options,
+            )
+            self._say("Ray", f"one node here, dashboard http://{context.dashboard_url}")
+        self._own_ray = True
+        return f"http://{context.dashboard_url}" if context.dashboard_url else ""
+
+    def _wait_ready(self) -> Status:
+        deadline = time.monotonic() + READY_S
+        said: set[str] = set()
+        while True:
+            status = self.status()
+            for health in status.actors:
+                if health.state == "ready" and health.name not in said:
+                    said.add(health.name)
+                    self._say(
+                        health.name, ", ".join(f"{k} {v}" for k, v in health.listens.items()) or "ready"
+                    )
+            if status.state == "ready":
+                return status
+            failed = [health for health in status.actors if health.state == "failed"]
+            if failed or time.monotonic() > deadline:
+                waiting = failed or [health for health in status.actors if health.state != "ready"]
+                raise StartError(
+                    "; ".join(f"{h.name} is {h.state}: {h.detail or 'no answer yet'}" for h in waiting)
+                )
+            time.sleep(0.1)
+
+
+def wait_for_signal(signals: Sequence[signal.Signals] = (signal.SIGINT, signal.SIGTERM)) -> None:
+    """Sleep until one of the signals comes."""
+    signal.sigwait(signals) if hasattr(signal, "sigwait") else signal.pause()

@@ -1,0 +1,154 @@
+"""The actor round a stream: it is told how far its log goes, and answers from the windows."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from typing import Any
+
+import msgspec
+import ray
+
+from actors.places import log_folder, stream_name
+from actors.ports import LiveBatch, RedSeries, SourceInfo
+from actors.progress import Progress
+from actors.stream.core import JOURNAL_ENTRIES, Increment, Stream
+from actors.stream.live import LiveFeed
+from actors.stream.lookup import find_log, find_samples, find_trace, red_series, source_infos
+from actors.ports import Health
+from agent.errors import Overloaded
+from agent.settings import Settings
+from agent.telemetry.frames import Telemetry
+from agent.windows.log import LogReader
+
+READ_YOUR_WRITES_S = 5.0
+YIELD_RECORDS = 16
+
+
+class Increments(msgspec.Struct, frozen=True):
+    """What came after a cursor. Another ``epoch`` than the last time: the stream restarted and this is
+    everything it holds, from the start."""
+
+    epoch: int
+    cursor: int
+    items: tuple[Increment, ...]
+    watermarks: dict[str, int]
+
+
+class SourceStream:
+    def __init__(self, settings: Settings, number: int) -> None:
+        self._settings = settings
+        self._number = number
+        self._progress = Progress(stream_name(number), "stream")
+        self._epoch = time.time_ns()
+        self._reader = LogReader(log_folder(settings, number))
+        self._stream = Stream(number, settings.streams, self._reader)
+        self._live = LiveFeed(self._epoch)
+        self._journal: deque[tuple[int, Increment]] = deque(maxlen=JOURNAL_ENTRIES)
+        self._cursor = 0
+        self._target = 0
+        self._applying = asyncio.Lock()
+        self._applied = asyncio.Event()
+
+    def __repr__(self) -> str:
+        sources = sum(len(tenant.window.sources.states) for tenant in self._stream.tenants.values())
+        return f"Stream({self._number}: {sources} sources, {self._stream.nbytes >> 20} MiB)"
+
+    async def start(self) -> Health:
+        """Read the log from the start of what it holds; does nothing when that is done."""
+        async with self._progress.starting() as wanted:
+            if wanted:
+                await asyncio.to_thread(self._stream.recover)
+        return await self.health()
+
+    async def health(self) -> Health:
+        stream = self._stream
+        figures = {f"{signal}_total": float(rows) for signal, rows in stream.rows.items()}
+        figures |= {
+            "sources": float(sum(len(tenant.window.sources.states) for tenant in stream.tenants.values())),
+            "series": float(sum(len(tenant.window.series) for tenant in stream.tenants.values())),
+            "window_bytes": float(stream.nbytes),
+            "log_position_bytes": float(stream.position),
+            "behind_bytes": float(max(0, self._target - stream.position)),
+        }
+        left_out = {reason: rows for reason, rows in stream.left_out.items() if rows}
+        return self._progress.health(figures, left_out)
+
+    async def advance(self, position: int) -> None:
+        """The log is durable up to ``position``: apply it. Saying so twice does nothing twice."""
+        self._target = max(self._target, position)
+        if self._progress.state != "ready":
+            raise Overloaded(f"{self._progress.name} is starting")
+        async with self._applying:
+            records = 0
+            now_s = time.monotonic()
+            for window, applied in self._stream.follow(self._target):
+                if self._live.wanted(window.tenant, now_s):
+                    self._live.publish(window, applied)
+                records += 1
+                if records % YIELD_RECORDS == 0:
+                    self._live.wake()
+                    await asyncio.sleep(0)
+        self._live.wake()
+        self._applied.set()
+        self._applied = asyncio.Event()
+
+    async def increments(self, epoch: int, cursor: int) -> Increments:
+        """What the detectors have not seen yet."""
+        for increment in self._stream.drain():
+            self._cursor += 1
+            self._journal.append((self._cursor, increment))
+        after = cursor if epoch == self._epoch else 0
+        items = tuple(increment for at, increment in self._journal if at > after)
+        return Increments(self._epoch, self._cursor, items, self._stream.watermarks())
+
+    async def telemetry(self, tenant: str, start_ns: int, end_ns: int, min_position: int) -> Telemetry | None:
+        """All signals of ``[start_ns, end_ns)`` that were acknowledged up to ``min_position`` at least."""
+        await self._wait_for(min_position)
+        return await asyncio.to_thread(self._stream.telemetry, tenant, start_ns, end_ns)
+
+    async def watermarks(self, min_position: int) -> dict[str, int]:
+        await self._wait_for(min_position)
+        return self._stream.watermarks()
+
+    async def live(self, tenant: str, epoch: int, cursor: int, wait_s: float) -> LiveBatch:
+        return await self._live.fetch(tenant, epoch, cursor, wait_s, time.monotonic())
+
+    async def sources(self, tenant: str) -> list[SourceInfo]:
+        return source_infos(self._stream, tenant)
+
+    async def red(
+        self, tenant: str, service: str | None, start_ns: int, end_ns: int, step_s: float, by_operation: bool
+    ) -> list[RedSeries]:
+        await self.increments(self._epoch, self._cursor)
+        return await asyncio.to_thread(
+            red_series, self._stream, tenant, service, start_ns, end_ns, step_s, by_operation
+        )
+
+    async def trace(self, tenant: str, trace_id: str) -> list[dict[str, Any]]:
+        return await asyncio.to_thread(find_trace, self._stream, self._reader, tenant, trace_id)
+
+    async def log(self, tenant: str, ref: int) -> dict[str, Any]:
+        return find_log(self._stream, self._reader, tenant, ref)
+
+    async def samples(
+        self, tenant: str, service: str, instance: str, metric: str, start_ns: int, end_ns: int
+    ) -> list[dict[str, Any]]:
+        return await asyncio.to_thread(
+            find_samples, self._stream, tenant, service, instance, metric, start_ns, end_ns
+        )
+
+    async def _wait_for(self, position: int) -> None:
+        """Raises ``Overloaded`` when the log is not applied that far in time."""
+        try:
+            async with asyncio.timeout(READ_YOUR_WRITES_S):
+                while self._stream.position < position:
+                    await self._applied.wait()
+        except TimeoutError:
+            raise Overloaded(
+                f"{self._progress.name} is {position - self._stream.position} bytes of log behind; ask again"
+            ) from None
+
+
+StreamActor = ray.remote(max_restarts=-1, max_concurrency=1000, num_cpus=0)(SourceStream)

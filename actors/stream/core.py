@@ -1,0 +1,144 @@
+"""One stream, free of Ray: a log to follow, a window a tenant, RED series, a live feed, and answers.
+
+Order: rows are applied in the order of the log. Loss: none between acknowledgement and window, but what is
+counted in ``left_out``. Restart: the constructor's ``recover`` applies the log again from its oldest kept
+record, so windows and RED series are as before; readers see a new ``epoch`` and take it from the start.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from agent.detection.red import RedAccumulator, RedBins
+from agent.detection.redstore import RedStore
+from agent.errors import NotFound
+from agent.settings import StreamSettings
+from agent.telemetry.batch import Signal, SpanBatch
+from agent.telemetry.frames import MetricFrame, SpanFrame, Telemetry
+from agent.windows.log import LogReader
+from agent.windows.record import Record
+from agent.windows.tenant import Applied, TenantWindow
+
+TENANT_IDLE_S = 1800.0
+JOURNAL_ENTRIES = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Increment:
+    """What came to one tenant since the increment before, for the detectors."""
+
+    tenant: str
+    watermark_ns: int
+    red: RedBins
+    metrics: MetricFrame
+
+
+@dataclass(slots=True)
+class Tenant:
+    window: TenantWindow
+    red: RedAccumulator = field(default_factory=RedAccumulator)
+    store: RedStore = field(default_factory=RedStore)
+    last_received_ns: int = 0
+
+
+class Stream:
+    def __init__(self, number: int, settings: StreamSettings, reader: LogReader) -> None:
+        self.number = number
+        self._settings = settings
+        self._reader = reader
+        self.tenants: dict[str, Tenant] = {}
+        self.position = reader.start()
+        self.received_ns = 0
+        self.rows: Counter[str] = Counter()
+
+    @property
+    def nbytes(self) -> int:
+        return sum(tenant.window.nbytes for tenant in self.tenants.values())
+
+    @property
+    def left_out(self) -> Counter[str]:
+        return sum((tenant.window.left_out for tenant in self.tenants.values()), Counter())
+
+    def follow(self, position: int) -> Iterator[tuple[TenantWindow, Applied]]:
+        """Apply the log up to ``position``, a record a step; yields what went into which window."""
+        if position <= self.position:
+            return
+        for record in self._reader.read(self.position, position):
+            applied = self._apply(record)
+            self.position = record.end
+            if applied:
+                yield applied
+        self._bound()
+
+    def recover(self) -> None:
+        """Apply everything that the log still holds."""
+        for _ in self.follow(self._reader.end()):
+            pass
+
+    def window(self, tenant: str) -> TenantWindow:
+        """Raises ``NotFound`` for a tenant that sent nothing here."""
+        if tenant not in self.tenants:
+            raise NotFound(f"tenant {tenant!r} has sent nothing that stream {self.number} holds")
+        return self.tenants[tenant].window
+
+    def telemetry(self, tenant: str, start_ns: int, end_ns: int) -> Telemetry | None:
+        held = self.tenants.get(tenant)
+        return held.window.telemetry(start_ns, end_ns) if held else None
+
+    def drain(self) -> list[Increment]:
+        """What came since the last drain, a tenant each; nothing for tenants that were quiet."""
+        drained = []
+        for name, tenant in self.tenants.items():
+            bins = tenant.red.drain()
+            tenant.store.add(bins)
+            if tenant.window.fresh_samples or len(bins):
+                metrics = tenant.window.take_fresh_metrics()
+                drained.append(Increment(name, tenant.window.watermark_ns, bins, metrics))
+        return drained
+
+    def watermarks(self) -> dict[str, int]:
+        return {name: tenant.window.watermark_ns for name, tenant in self.tenants.items()}
+
+    def _apply(self, record: Record) -> tuple[TenantWindow, Applied] | None:
+        self.received_ns = max(self.received_ns, record.meta.received_ns)
+        name = record.meta.tenant
+        if name not in self.tenants:
+            self.tenants[name] = Tenant(TenantWindow(name, self.number, self._settings))
+        tenant = self.tenants[name]
+        tenant.last_received_ns = max(tenant.last_received_ns, record.meta.received_ns)
+        applied = tenant.window.apply(record)
+        tenant.window.advance()
+        if applied is None:
+            return None
+        self.rows[applied.signal.value] += len(applied.rows)
+        if applied.signal is Signal.SPANS:
+            tenant.red.observe(_span_frame(tenant.window, applied))
+        return tenant.window, applied
+
+    def _bound(self) -> None:
+        """Keep the windows within their bytes, and the log within what the windows refer to."""
+        horizon = self.received_ns - int(TENANT_IDLE_S * 1e9)
+        for name in [name for name, tenant in self.tenants.items() if tenant.last_received_ns < horizon]:
+            del self.tenants[name]
+        while self.nbytes > self._settings.max_window_bytes:
+            largest = max(self.tenants.values(), key=lambda tenant: tenant.window.nbytes)
+            if not largest.window.evict_oldest():
+                break
+        lows = [tenant.window.low_position for tenant in self.tenants.values()]
+        self._reader.trim(min((low for low in lows if low is not None), default=self.position))
+
+
+def _span_frame(window: TenantWindow, applied: Applied) -> SpanFrame:
+    batch, rows = applied.batch, applied.rows
+    assert isinstance(batch, SpanBatch)
+    return SpanFrame(
+        trace_hi=batch.trace_hi[rows], trace_lo=batch.trace_lo[rows], span_id=batch.span_id[rows],
+        parent_id=batch.parent_id[rows], start_ns=batch.start_ns[rows], end_ns=batch.end_ns[rows],
+        kind=batch.kind[rows], status=batch.status[rows], system=batch.system[rows],
+        source=applied.source, name=applied.code, ref=np.full(len(rows), -1, np.int64),
+        sources=window.sources.table(), names=window.names.table(),
+    )  # fmt: skip

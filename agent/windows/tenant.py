@@ -1,0 +1,328 @@
+"""The hot window of one tenant in one stream: spans, logs and samples in columns, fed from the log.
+
+Event time is the tenant's own: its watermark comes from its rows alone, so a recorded day lies beside live
+traffic and neither evicts the other. Rows that are older than the window, repeated, or beyond a limit are
+left out and counted in ``left_out``, by reason.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from agent.settings import StreamSettings
+from agent.telemetry.batch import (
+    ANY_STRING,
+    COMPONENT_PART,
+    LogBatch,
+    MetricBatch,
+    Signal,
+    SpanBatch,
+    from_columns,
+)
+from agent.telemetry.batch import TEMPORALITY_CUMULATIVE
+from agent.telemetry.frames import (
+    I32, I64, REF_SHIFT, U64, Bool, LogFrame, MetricFrame, Series, SpanFrame, Telemetry,
+)  # fmt: skip
+from agent.telemetry.otlp_attributes import point_labels, resource_attributes
+from agent.telemetry.shapes import shape_hashes, shape_text
+from agent.windows.columns import ColumnWindow
+from agent.windows.hashindex import HashIndex, SeenSet
+from agent.windows.record import Record
+from agent.windows.sources import Sources
+
+SPAN_SCHEMA: Mapping[str, Any] = {
+    "trace_hi": np.uint64, "trace_lo": np.uint64, "span_id": np.uint64, "parent_id": np.uint64,
+    "start_ns": np.int64, "end_ns": np.int64, "ref": np.int64, "size": np.int32,
+    "source": np.int32, "name": np.int32, "kind": np.uint8, "status": np.uint8, "system": np.uint8,
+}  # fmt: skip
+LOG_SCHEMA: Mapping[str, Any] = {
+    "time_ns": np.int64, "trace_hi": np.uint64, "trace_lo": np.uint64, "span_id": np.uint64, "ref": np.int64,
+    "size": np.int32, "source": np.int32, "template": np.int32, "severity": np.uint8,
+}  # fmt: skip
+SAMPLE_SCHEMA: Mapping[str, Any] = {"time_ns": np.int64, "series": np.int32, "value": np.float64}
+
+OTHER = "…other"
+MAX_FRESH = 4096  # batches kept for a detector that is away; it misses the older samples
+SERIES_SHIFT = np.uint64(0x9E3779B97F4A7C15)
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """The rows of one record that went into the window, for those who follow it: the batch they lie in,
+    which of its rows they are, and their codes (``code`` is the name, template or series)."""
+
+    signal: Signal
+    batch: SpanBatch | LogBatch | MetricBatch
+    rows: I64
+    source: I32
+    code: I32
+    position: int
+
+
+class Texts:
+    """Codes of texts by hash; past ``limit`` everything is ``…other`` (code 0)."""
+
+    def __init__(self, limit: int) -> None:
+        self._index = HashIndex(limit)
+        self.texts: list[str] = [OTHER]
+        self._table: tuple[str, ...] = ()
+
+    def codes(self, hashes: U64, text_of: Any) -> I32:
+        codes, new_rows = self._index.codes(hashes)
+        self.texts.extend(text_of(int(row)) for row in new_rows)
+        return np.asarray(codes + np.int32(1), np.int32)
+
+    def table(self) -> tuple[str, ...]:
+        """The texts by code; the same tuple until there are new ones."""
+        if len(self._table) != len(self.texts):
+            self._table = tuple(self.texts)
+        return self._table
+
+
+class TenantWindow:
+    def __init__(self, tenant: str, stream: int, settings: StreamSettings) -> None:
+        self.tenant = tenant
+        self._stream = stream
+        self._settings = settings
+        self.sources = Sources(tenant, settings.max_sources)
+        self.names = Texts(settings.max_names)
+        self.templates = Texts(settings.max_names)
+        self.series: list[Series] = []
+        self.cumulative: list[bool] = []
+        self._scalar: list[bool] = []
+        self._series_of: dict[int, tuple[HashIndex, list[int]]] = {}
+        self.spans = ColumnWindow(SPAN_SCHEMA, "end_ns")
+        self.logs = ColumnWindow(LOG_SCHEMA, "time_ns")
+        self.samples = ColumnWindow(SAMPLE_SCHEMA, "time_ns")
+        self._seen_spans = SeenSet()
+        self._seen_bodies = SeenSet(1 << 16)
+        self._fresh: list[tuple[I32, I64, npt.NDArray[np.float64]]] = []
+        self.left_out: Counter[str] = Counter()
+        self.watermark_ns = 0
+
+    @property
+    def nbytes(self) -> int:
+        return self.spans.nbytes + self.logs.nbytes + self.samples.nbytes
+
+    @property
+    def low_position(self) -> int | None:
+        """The lowest log position that the window still refers to; None when it is empty."""
+        lows = (w.low_position for w in (self.spans, self.logs, self.samples))
+        return min((low for low in lows if low is not None), default=None)
+
+    def apply(self, record: Record) -> Applied | None:
+        """Take the rows of a log record in. None where none of them is new."""
+        signal = Signal(record.meta.signal)
+        batch = from_columns(signal, record.columns)
+        source = self._source_codes(batch, _times(batch))
+        rows = self._admit(batch, record, source)
+        if not len(rows):
+            return None
+        taken = source[rows]
+        if isinstance(batch, SpanBatch):
+            code = self._append_spans(batch, rows, taken, record)
+        elif isinstance(batch, LogBatch):
+            code = self._append_logs(batch, rows, taken, record)
+        else:
+            rows, taken, code = self._append_samples(batch, rows, taken, record)
+        self._count(signal, taken, _times(batch)[rows])
+        return Applied(signal, batch, rows, taken, code, record.position)
+
+    def advance(self) -> None:
+        """Move the watermark to where the rows have come, and let go of what is older than the window."""
+        self.watermark_ns = max(self.watermark_ns, self.sources.watermark_ns(self._settings.window_s))
+        horizon = self.watermark_ns - int(self._settings.window_s * 1e9)
+        for window in (self.spans, self.logs, self.samples):
+            window.evict_before(horizon)
+
+    def evict_oldest(self) -> int:
+        """Let go of the oldest chunk of the largest window; the rows dropped are counted."""
+        window = max((self.spans, self.logs, self.samples), key=lambda w: w.nbytes)
+        dropped = window.evict_oldest()
+        self.left_out["evicted_by_bytes"] += dropped
+        return dropped
+
+    def telemetry(self, start_ns: int, end_ns: int) -> Telemetry:
+        """All signals with event time in ``[start_ns, end_ns)``: spans by their end, logs and samples by
+        their time. Histogram buckets are left out; analyses use the spans."""
+        return Telemetry(
+            start_ns, end_ns,
+            self.span_frame(self.spans.between(start_ns, end_ns)),
+            self._log_frame(self.logs.between(start_ns, end_ns)),
+            self.metric_frame(start_ns, end_ns),
+            tuple(c for c in self.sources.changes if start_ns <= c.time_ns < end_ns),
+        )  # fmt: skip
+
+    def span_frame(self, columns: Mapping[str, npt.NDArray[Any]]) -> SpanFrame:
+        rows = {name: column for name, column in columns.items() if name != "size"}
+        return SpanFrame(**rows, sources=self.sources.table(), names=self.names.table())
+
+    @property
+    def fresh_samples(self) -> bool:
+        """Whether samples have come since ``take_fresh_metrics``."""
+        return bool(self._fresh)
+
+    def take_fresh_metrics(self) -> MetricFrame:
+        """The samples that have come since the last call, without histogram buckets."""
+        fresh, self._fresh = self._fresh, []
+        code, time_ns, value = (
+            np.concatenate([np.empty(0, t), *(f[i] for f in fresh)])
+            for i, t in enumerate((np.int32, np.int64, np.float64))
+        )
+        return self._metric_frame(code, time_ns, value, self._scalar_series())
+
+    def metric_frame(self, start_ns: int, end_ns: int, wanted: Bool | None = None) -> MetricFrame:
+        """The samples of a stretch by series; ``wanted`` masks the table of series."""
+        rows = self.samples.between(start_ns, end_ns)
+        keep = self._scalar_series() if wanted is None else wanted
+        return self._metric_frame(rows["series"], rows["time_ns"], rows["value"], keep)
+
+    def _metric_frame(
+        self, code: I32, time_ns: I64, value: npt.NDArray[np.float64], keep: Bool
+    ) -> MetricFrame:
+        mask = keep[code] if len(keep) else np.zeros(len(code), np.bool_)
+        code, time_ns, value = code[mask], time_ns[mask], value[mask]
+        order = np.lexsort((time_ns, code))
+        present, counts = np.unique(code, return_counts=True)
+        return MetricFrame(
+            series=tuple(self.series[i] for i in present),
+            cumulative=np.asarray([self.cumulative[i] for i in present], np.bool_),
+            offsets=np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)]),
+            time_ns=time_ns[order],
+            value=value[order],
+        )
+
+    def _scalar_series(self) -> Bool:
+        return np.asarray(self._scalar, np.bool_)
+
+    def _log_frame(self, columns: Mapping[str, npt.NDArray[Any]]) -> LogFrame:
+        rows = {name: column for name, column in columns.items() if name != "size"}
+        return LogFrame(**rows, sources=self.sources.table(), templates=self.templates.table())
+
+    def _source_codes(self, batch: SpanBatch | LogBatch | MetricBatch, times: I64) -> I32:
+        """The source of every row; -1 where the tenant has too many."""
+        codes = np.full(len(batch.block_off), -1, np.int32)
+        first_row = np.searchsorted(batch.block, np.arange(len(codes)))
+        for block, (off, length) in enumerate(
+            zip(batch.resource_off.tolist(), batch.resource_len.tolist(), strict=True)
+        ):
+            row = first_row[block]
+            if row < len(times) and batch.block[row] == block:
+                resource = batch.raw[off : off + length].tobytes()
+                codes[block] = self.sources.code(
+                    resource,
+                    lambda off=off, length=length: resource_attributes(batch.raw, off, length),
+                    int(times[row]),
+                )
+        return codes[batch.block]
+
+    def _admit(self, batch: SpanBatch | LogBatch | MetricBatch, record: Record, source: I32) -> I64:
+        """The rows that belong into the window."""
+        keep = source >= 0
+        self.left_out["source_limit"] += int(len(keep) - keep.sum())
+        late = _times(batch) < self.watermark_ns - int(self._settings.window_s * 1e9)
+        self.left_out["older_than_window"] += int(late.sum())
+        keep &= ~late
+        if isinstance(batch, SpanBatch):
+            fresh = self._seen_spans.fresh(batch.span_id ^ (batch.trace_lo * SERIES_SHIFT))
+        else:
+            fresh = np.broadcast_to(
+                self._seen_bodies.fresh(np.asarray([record.meta.digest], np.uint64)), len(keep)
+            )
+        self.left_out["repeated"] += int((~fresh).sum())
+        return np.flatnonzero(keep & fresh)
+
+    def _append_spans(self, batch: SpanBatch, rows: I64, source: I32, record: Record) -> I32:
+        off, length = batch.name_off[rows], batch.name_len[rows]
+        name = self.names.codes(batch.name_hash[rows], lambda i: _text(batch.raw, off[i], length[i]))
+        columns = {key: getattr(batch, key)[rows] for key in SPAN_SCHEMA if hasattr(batch, key)}
+        columns |= {
+            "source": source,
+            "name": name,
+            "ref": self._refs(batch.off[rows], record),
+            "size": batch.len[rows],
+        }
+        self.spans.append(columns, record.position)
+        return name
+
+    def _append_logs(self, batch: LogBatch, rows: I64, source: I32, record: Record) -> I32:
+        off, length = batch.body_off[rows], batch.body_len[rows]
+        template = self.templates.codes(
+            shape_hashes(batch.raw, off, length),
+            lambda i: shape_text(batch.raw[off[i] : off[i] + length[i]].tobytes()),
+        )
+        columns = {key: getattr(batch, key)[rows] for key in LOG_SCHEMA if hasattr(batch, key)}
+        columns |= {
+            "source": source,
+            "template": template,
+            "ref": self._refs(batch.off[rows], record),
+            "size": batch.len[rows],
+        }
+        self.logs.append(columns, record.position)
+        return template
+
+    def _append_samples(
+        self, batch: MetricBatch, rows: I64, source: I32, record: Record
+    ) -> tuple[I64, I32, I32]:
+        series = np.full(len(rows), -1, np.int32)
+        for code in np.unique(source).tolist():
+            at = np.flatnonzero(source == code)
+            series[at] = self._series_codes(batch, rows[at], code)
+        kept = series >= 0
+        self.left_out["series_limit"] += int(len(kept) - kept.sum())
+        rows, source, series = rows[kept], source[kept], series[kept]
+        if len(rows):
+            columns = {"time_ns": batch.time_ns[rows], "series": series, "value": batch.value[rows]}
+            self.samples.append(columns, record.position)
+            self._fresh.append((series, columns["time_ns"], columns["value"]))
+            del self._fresh[:-MAX_FRESH]
+        return rows, source, series
+
+    def _series_codes(self, batch: MetricBatch, rows: I64, source: int) -> I32:
+        """The series of the rows of one source; -1 for those past its limit."""
+        if source not in self._series_of:
+            self._series_of[source] = (HashIndex(self._settings.max_series_per_source), [])
+        index, globals_ = self._series_of[source]
+        local, new_rows = index.codes(batch.series_hash[rows])
+        for row in rows[new_rows].tolist():
+            globals_.append(len(self.series))
+            self.series.append(_series(batch, row, self.sources.states[source].source))
+            self.cumulative.append(
+                bool(batch.temporality[row] == TEMPORALITY_CUMULATIVE and batch.kind[row] != METRIC_SUMMARY)
+            )
+            self._scalar.append(batch.component[row] < COMPONENT_PART)
+        return (
+            np.where(local >= 0, np.asarray(globals_, np.int32)[local], np.int32(-1)) if globals_ else local
+        )
+
+    def _refs(self, off: I64, record: Record) -> I64:
+        return off + np.int64(record.column_at["raw"] + (self._stream << REF_SHIFT))
+
+    def _count(self, signal: Signal, source: I32, times: I64) -> None:
+        order = np.argsort(source, kind="stable")
+        present, first = np.unique(source[order], return_index=True)
+        if len(present):
+            latest = np.maximum.reduceat(times[order], first)
+            counts = np.diff(np.append(first, len(source)))
+            for code, rows, last_ns in zip(present.tolist(), counts.tolist(), latest.tolist(), strict=True):
+                self.sources.saw(code, signal.value, rows, last_ns)
+
+
+def _times(batch: SpanBatch | LogBatch | MetricBatch) -> I64:
+    """What ages a row: a span's end, since it is sent when it ended."""
+    return batch.end_ns if isinstance(batch, SpanBatch) else batch.time_ns
+
+
+def _text(raw: npt.NDArray[np.uint8], off: int, length: int) -> str:
+    return raw[off : off + length].tobytes().decode("utf-8", "replace")
+
+
+def _series(batch: MetricBatch, row: int, source: Any) -> Series:
+    name = _text(batch.raw, int(batch.name_off[row]), int(batch.name_len[row]))
+    return Series(source, name + _suffix(batch, row), point_labels(batch, row))

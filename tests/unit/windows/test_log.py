@@ -1,0 +1,127 @@
+"""The write-ahead log: order, torn ends, trimming."""
+
+import os
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agent.errors import CorruptLog, NotFound
+from agent.windows import record
+from agent.windows.log import LogReader, LogWriter, segments
+
+SEGMENT_BYTES = 1 << 14
+
+
+def entry(number: int, size: int = 100) -> list[bytes | memoryview]:
+    columns = {"raw": np.full(size, number % 256, np.uint8), "id": np.asarray([number], np.int64)}
+    return record.encode("spans", "default", 1, number, columns)
+
+
+def written(folder: Path, count: int, size: int = 100) -> LogWriter:
+    writer = LogWriter(folder, SEGMENT_BYTES)
+    for number in range(count):
+        writer.append(entry(number, size))
+    writer.sync()
+    return writer
+
+
+def numbers(folder: Path, start: int = 0) -> list[int]:
+    reader = LogReader(folder)
+    return [int(r.columns["id"][0]) for r in reader.read(max(start, reader.start()), reader.end())]
+
+
+def test_records_come_back_in_order_over_segments(tmp_path: Path) -> None:
+    written(tmp_path, 200)
+    assert len(segments(tmp_path)) > 1
+    assert numbers(tmp_path) == list(range(200))
+
+
+def test_reading_from_a_position_gives_what_follows(tmp_path: Path) -> None:
+    writer = LogWriter(tmp_path, SEGMENT_BYTES)
+    positions = [writer.append(entry(number)) for number in range(5)]
+    assert numbers(tmp_path, positions[2]) == [3, 4]
+
+
+def test_a_reader_sees_what_is_appended_later(tmp_path: Path) -> None:
+    writer = written(tmp_path, 2)
+    reader = LogReader(tmp_path)
+    seen = writer.position
+    assert len(list(reader.read(0, seen))) == 2
+    writer.append(entry(2))
+    assert [int(r.columns["id"][0]) for r in reader.read(seen, writer.position)] == [2]
+
+
+@pytest.mark.parametrize("cut", [1, 20, 60, 150])
+def test_a_torn_end_is_cut_off_and_overwritten(tmp_path: Path, cut: int) -> None:
+    writer = written(tmp_path, 10)
+    base, path = segments(tmp_path)[-1]
+    torn = writer.position - base - cut
+    writer.close()
+    with path.open("r+b") as file:
+        file.seek(torn)
+        file.write(b"\xff" * cut)
+    again = LogWriter(tmp_path, SEGMENT_BYTES)
+    assert numbers(tmp_path) == list(range(9))
+    again.append(entry(77))
+    assert numbers(tmp_path) == [*range(9), 77]
+
+
+def test_a_record_larger_than_a_segment_gets_its_own(tmp_path: Path) -> None:
+    writer = written(tmp_path, 1, size=5 * SEGMENT_BYTES)
+    writer.append(entry(1))
+    assert numbers(tmp_path) == [0, 1]
+
+
+def test_trim_keeps_what_a_position_needs(tmp_path: Path) -> None:
+    writer = written(tmp_path, 300)
+    reader = LogReader(tmp_path)
+    middle = segments(tmp_path)[1][0] + 10
+    assert reader.trim(middle) == 1
+    assert reader.start() == segments(tmp_path)[0][0] > 0
+    assert reader.trim(writer.position) > 0
+    assert len(segments(tmp_path)) == 1
+
+
+def test_bytes_at_gives_the_raw_bytes_or_says_they_are_gone(tmp_path: Path) -> None:
+    writer = written(tmp_path, 300)
+    reader = LogReader(tmp_path)
+    last = list(reader.read(segments(tmp_path)[-1][0], writer.position))[-1]
+    assert bytes(reader.bytes_at(last.column_at["raw"], 4)) == bytes([299 % 256] * 4)
+    reader.trim(writer.position)
+    with pytest.raises(NotFound):
+        reader.bytes_at(0, 4)
+
+
+def test_foreign_bytes_are_named_with_their_position(tmp_path: Path) -> None:
+    writer = written(tmp_path, 3)
+    with pytest.raises(CorruptLog, match="no record at position 8"):
+        list(LogReader(tmp_path).read(8, writer.position))
+
+
+def test_a_writer_goes_on_where_the_last_one_stopped(tmp_path: Path) -> None:
+    written(tmp_path, 3).close()
+    writer = LogWriter(tmp_path, SEGMENT_BYTES)
+    writer.append(entry(3))
+    assert numbers(tmp_path) == [0, 1, 2, 3]
+
+
+@given(st.lists(st.integers(0, 3000), min_size=1, max_size=20))
+def test_any_sizes_survive_the_way_through_the_file(sizes: list[int]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        writer = LogWriter(Path(folder), SEGMENT_BYTES)
+        for number, size in enumerate(sizes):
+            writer.append(entry(number, size))
+        reader = LogReader(Path(folder))
+        found = list(reader.read(0, writer.position))
+        assert [len(r.columns["raw"]) for r in found] == sizes
+        assert reader.end() == writer.position
+        writer.close()
+
+
+def test_files_are_for_the_owner_alone(tmp_path: Path) -> None:
+    written(tmp_path, 1)
+    assert os.stat(segments(tmp_path)[0][1]).st_mode & 0o077 == 0  # noqa: PTH116
