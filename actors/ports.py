@@ -7,6 +7,8 @@ frames and dicts that go to JSON as they are. Times are Unix ns unless a name sa
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import msgspec
@@ -144,3 +146,13 @@ class CorrelatorPort(Protocol):
     async def incidents(self, tenant: str) -> list[dict[str, Any]]:
         """Incidents of this run, the open ones too, newest first, in the shape of the REST API."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """All the actors that a front end asks. ``streams[i]`` is the stream whose references say ``i``."""
+
+    supervisor: SupervisorPort
+    gateway: GatewayPort
+    streams: Sequence[StreamPort]
+    correlator: CorrelatorPort

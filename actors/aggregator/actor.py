@@ -1,0 +1,60 @@
+"""The aggregator as a Ray actor."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import ray
+
+from actors.aggregator.aggregator import Aggregator
+from actors.places import AGGREGATOR
+from actors.ports import Health, Ports
+from actors.progress import Progress
+from agent.observe import configure
+from agent.settings import Settings
+
+
+class RunningAggregator:
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._progress = Progress(AGGREGATOR, "aggregator")
+        self._aggregator: Aggregator | None = None
+
+    def __repr__(self) -> str:
+        return repr(self._aggregator) if self._aggregator else "Aggregator(starting)"
+
+    async def start(self) -> Health:
+        """Open the port; does nothing when it is open already."""
+        async with self._progress.starting() as wanted:
+            if wanted:
+                await self._open()
+        return await self.health()
+
+    async def stop(self) -> None:
+        if self._aggregator is not None:
+            await self._aggregator.stop()
+
+    async def health(self) -> Health:
+        health = self._progress.health({}, {})
+        if self._aggregator is None:
+            return health
+        inner = self._aggregator.health()
+        return msgspec.structs.replace(health, figures=inner.figures, listens=inner.listens)
+
+    async def publish_incident(self, tenant: str, change: dict[str, Any]) -> None:
+        if self._aggregator is not None:
+            self._aggregator.publish_incident(tenant, change)
+
+    async def _open(self) -> None:
+        from actors.handles import connect
+
+        configure(self._settings.general.log_level, self._settings.general.log_format, AGGREGATOR)
+        found = connect(self._settings)
+        ports = Ports(found.supervisor, found.gateway, found.streams, found.correlator)
+        aggregator = Aggregator(self._settings, ports)
+        await aggregator.start()
+        self._aggregator = aggregator
+
+
+AggregatorActor = ray.remote(max_restarts=-1, max_concurrency=1000, num_cpus=0)(RunningAggregator)  # type: ignore[call-overload]

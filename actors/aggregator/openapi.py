@@ -1,0 +1,136 @@
+"""The OpenAPI 3.1 document of the table of routes."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import msgspec
+
+from actors.aggregator.models import ErrorReply
+from actors.aggregator.reading import TIME_HINT
+from actors.aggregator.routes import LIVE_PATH, METRICS_PATH, PATH_DOCS, PREFIX, ROUTES, Parameter, Route
+
+_IN_PATH = re.compile(r"{(\w+)}")
+
+ERRORS = {
+    "400": "The request is refused; `hint` says what would be right.",
+    "401": "A token is asked for: `Authorization: Bearer <token>`.",
+    "404": "There is no such thing, or it is no longer kept.",
+    "413": "The request is larger than a limit.",
+    "503": "Not now; `Retry-After` says when.",
+    "504": "It took longer than `aggregator.ask_timeout_s`.",
+}
+
+
+def document(version: str) -> dict[str, Any]:
+    kinds = [kind for route in ROUTES for kind in (route.reply, route.body) if kind is not None] + [
+        ErrorReply
+    ]
+    schemas, components = msgspec.json.schema_components(kinds, ref_template="#/components/schemas/{name}")
+    schema_of = {repr(kind): schema for kind, schema in zip(kinds, schemas, strict=True)}
+    paths: dict[str, Any] = {}
+    for route in ROUTES:
+        paths.setdefault(route.path, {})[route.method.lower()] = _operation(route, schema_of)
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "KubeChat observability layer",
+            "version": version,
+            "description": f"Telemetry, incidents and answers. Times are taken as {TIME_HINT}; NaN is null.",
+        },
+        "paths": paths | _others(),
+        "components": {
+            "schemas": components,
+            "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
+        },
+    }
+
+
+def _operation(route: Route, schema_of: dict[str, Any]) -> dict[str, Any]:
+    error = {"content": {"application/json": {"schema": schema_of[repr(ErrorReply)]}}}
+    operation: dict[str, Any] = {
+        "operationId": _name(route),
+        "summary": route.summary,
+        "parameters": _parameters(route),
+        "security": [] if route.open else [{}, {"token": []}],
+        "responses": {
+            "200": {
+                "description": route.summary,
+                "content": {"application/json": {"schema": schema_of[repr(route.reply)]}},
+            },
+            **{code: {"description": text, **error} for code, text in ERRORS.items()},
+        },
+    }
+    if route.body is not None:
+        content = {"application/json": {"schema": schema_of[repr(route.body)]}}
+        operation["requestBody"] = {"content": content, "required": route.path == PREFIX + "/ask"}
+    return operation
+
+
+def _parameters(route: Route) -> list[dict[str, Any]]:
+    in_path = [
+        {
+            "name": name,
+            "in": "path",
+            "required": True,
+            "description": PATH_DOCS[name],
+            "schema": {"type": "string"},
+        }
+        for name in _IN_PATH.findall(route.path)
+    ]
+    in_query = [_in_query(parameter) for parameter in route.parameters]
+    tenant = {
+        "name": "X-Scope-OrgID",
+        "in": "header",
+        "description": "The tenant; `?tenant=` says the same.",
+        "schema": {"type": "string", "default": "default"},
+    }
+    return in_path + in_query + ([tenant, _in_query(TENANT)] if route.by_tenant else [])
+
+
+TENANT = Parameter("tenant", "The tenant; without it the header `X-Scope-OrgID` counts.", default="default")
+
+
+def _in_query(parameter: Parameter) -> dict[str, Any]:
+    schema: dict[str, Any] = {"type": parameter.kind}
+    if parameter.choices:
+        schema["enum"] = list(parameter.choices)
+    if parameter.default:
+        schema["default"] = parameter.default if parameter.kind == "string" else float(parameter.default)
+    return {"name": parameter.name, "in": "query", "description": parameter.doc, "schema": schema}
+
+
+def _name(route: Route) -> str:
+    words = re.findall(r"\w+", route.path.removeprefix(PREFIX))
+    return "_".join([route.method.lower(), *words])
+
+
+def _others() -> dict[str, Any]:
+    text = {"text/plain": {"schema": {"type": "string"}}}
+    return {
+        METRICS_PATH: {
+            "get": {
+                "operationId": "get_metrics",
+                "summary": "The layer's own metrics, for Prometheus.",
+                "responses": {"200": {"description": "Prometheus' or OpenMetrics' text.", "content": text}},
+            }
+        },
+        LIVE_PATH: {
+            "get": {
+                "operationId": "get_live",
+                "summary": "WebSocket: telemetry and incidents as they come in (docs/api.md has the messages).",
+                "parameters": [
+                    _in_query(Parameter("signals", "Of spans, logs, metrics and incidents, joined by commas.", default="spans,logs,metrics,incidents")),
+                    _in_query(Parameter("services", "Only these, joined by commas.")),
+                    _in_query(Parameter("severity", "Only log records of this level and above.", choices=("trace", "debug", "info", "warn", "error", "fatal"))),
+                    _in_query(TENANT),
+                ],
+                "responses": {
+                    "101": {"description": "The feed begins."},
+                    "403": {"description": "A browser's page of another origin."},
+                    "503": {"description": "`aggregator.max_live_clients` are connected."},
+                },
+            }
+        },
+    }  # fmt: skip
