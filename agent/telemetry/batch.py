@@ -49,6 +49,7 @@ class Reject(IntEnum):
     IN_THE_FUTURE = 10
     NAME_TOO_LONG = 11
     ROW_TOO_LARGE = 12
+    BAD_BUCKETS = 13
 
     @property
     def reason(self) -> str:
@@ -69,6 +70,7 @@ REJECT_SENTENCES: Mapping[Reject, str] = {
     Reject.IN_THE_FUTURE: "the time stamp lies further in the future than is accepted",
     Reject.NAME_TOO_LONG: "the name is longer than is accepted",
     Reject.ROW_TOO_LARGE: "the message is larger than is accepted",
+    Reject.BAD_BUCKETS: "bucket_counts must be one more than explicit_bounds",
 }
 
 # The kinds of AnyValue, by the field that is set; 0 where none is.
@@ -228,12 +230,17 @@ def take_rows(batch: AnyBatch, rows: np.ndarray[Any, Any]) -> AnyBatch:
 
 
 def drop_rejected(batch: AnyBatch) -> tuple[AnyBatch, dict[Reject, int]]:
-    """The good rows, and how many others there were by reason (empty when all are good)."""
+    """The good rows, and how many others there were by reason (empty when all are good). Counted is what
+    the sender counts: spans, log records, and data points rather than the samples they give."""
     if not batch.reject.any():
         return batch, {}
-    counts = np.bincount(batch.reject, minlength=len(Reject))
-    counted = {reject: int(counts[reject]) for reject in Reject if reject and counts[reject]}
-    return take_rows(batch, batch.reject == 0), counted
+    counted = batch.reject
+    if isinstance(batch, MetricBatch):
+        rejected = np.flatnonzero(counted)
+        counted = counted[rejected[np.diff(batch.point_off[rejected], prepend=-1) != 0]]
+    counts = np.bincount(counted, minlength=len(Reject))
+    by_reason = {reject: int(counts[reject]) for reject in Reject if reject and counts[reject]}
+    return take_rows(batch, batch.reject == 0), by_reason
 
 
 def take_blocks(batch: AnyBatch, blocks: np.ndarray[Any, Any]) -> AnyBatch:

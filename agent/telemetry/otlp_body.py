@@ -70,7 +70,9 @@ def checked(body: Body, signal: Signal, limits: DecodeLimits) -> Checked:
 def bounded(reason: str, got: int, limit: int) -> None:
     if got > limit:
         what = reason.removeprefix("too_many_")
-        raise TooLarge(reason, f"the body holds {got} {what}, at most {limit} are taken: send smaller batches")
+        raise TooLarge(
+            reason, f"the body holds {got} {what}, at most {limit} are taken: send smaller batches"
+        )
 
 
 def _readable(body: Body) -> U8:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+import numpy.typing as npt
 from numba import njit
 
 from agent.telemetry.batch import Reject, Signal, SpanBatch
@@ -15,7 +18,7 @@ from agent.telemetry.frames import (
     SYSTEM_RPC,
 )
 from agent.telemetry.otlp_body import DEFAULT_LIMITS, Body, DecodeLimits, checked
-from agent.telemetry.wire import big64, hash_bytes, little64, skip, varint
+from agent.telemetry.wire import big64, byte_at, hash_bytes, little64, skip, varint
 
 _BAD_TRACE_ID, _BAD_SPAN_ID = int(Reject.BAD_TRACE_ID), int(Reject.BAD_SPAN_ID)
 _BAD_PARENT_ID, _END_BEFORE_START = int(Reject.BAD_PARENT_ID), int(Reject.END_BEFORE_START)
@@ -33,21 +36,19 @@ def decode_spans(body: Body, limits: DecodeLimits = DEFAULT_LIMITS) -> SpanBatch
     n = found.items.shape[1]
     u64, i64, u8 = np.empty((5, n), np.uint64), np.empty((4, n), np.int64), np.empty((4, n), np.uint8)
     _fill(found.raw, found.items, u64, i64, u8)
-    return SpanBatch(
-        found.raw, *found.blocks, *u64, *i64,
-        off=found.items[0], len=found.items[1], block=found.items[2].astype(np.int32),
-        kind=u8[0], status=u8[1], system=u8[2], reject=u8[3],
-    )  # fmt: skip
+    where = found.items[0], found.items[1], found.items[2].astype(np.int32)
+    in_order: list[npt.NDArray[Any]] = [found.raw, *found.blocks, *u64, *i64, *where, *u8]
+    return SpanBatch(*in_order)
 
 
 @njit(cache=True, nogil=True)
 def _starts(raw, off, length, prefix):  # type: ignore[no-untyped-def]
     if length < len(prefix):
         return False
+    same = True
     for i in range(len(prefix)):
-        if raw[off + i] != prefix[i]:
-            return False
-    return True
+        same &= byte_at(raw, off + i) == prefix[i]
+    return same
 
 
 @njit(cache=True, nogil=True)
@@ -65,7 +66,7 @@ def _system(raw, pos, stop):  # type: ignore[no-untyped-def]
         pos = skip(raw, pos, tag & np.uint64(7))
     if length < 3:
         return SYSTEM_NONE
-    first = raw[off]
+    first = byte_at(raw, off)
     if first == ord("h") or first == ord("u"):
         return SYSTEM_HTTP if _starts(raw, off, length, b"http.") or _starts(raw, off, length, b"url.") else 0
     if first == ord("d"):

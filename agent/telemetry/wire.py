@@ -15,8 +15,19 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from agent.telemetry.otlp_schema import BYTES, COUNTED64, FIXED32, FIXED64, MAX_FIELD, MESSAGE, NUMBER
-from agent.telemetry.otlp_schema import PACKED64, PACKED_VARINT, UNKNOWN, VARINT
+from agent.telemetry.otlp_schema import (
+    BYTES,
+    COUNTED64,
+    FIXED32,
+    FIXED64,
+    MAX_FIELD,
+    MESSAGE,
+    NUMBER,
+    PACKED64,
+    PACKED_VARINT,
+    UNKNOWN,
+    VARINT,
+)
 
 MAX_DEPTH = 64
 
@@ -41,16 +52,23 @@ _MAX_TAG_BYTES = 5
 
 
 @njit(cache=True, nogil=True)
+def byte_at(raw, pos):  # type: ignore[no-untyped-def]
+    """``raw[pos]``. An unsigned index spares the compiled code its test for a negative one, which takes
+    half of the time of a scan."""
+    return raw[np.uint64(pos)]
+
+
+@njit(cache=True, nogil=True)
 def varint(raw, pos):  # type: ignore[no-untyped-def]
     """``(value, next position)`` of a varint that is known to be well formed."""
-    byte = raw[pos]
+    byte = byte_at(raw, pos)
     pos += 1
     if byte < 128:
         return np.uint64(byte), pos
     value = np.uint64(byte & 127)
     shift = np.uint64(7)
     while True:
-        byte = raw[pos]
+        byte = byte_at(raw, pos)
         pos += 1
         value |= np.uint64(byte & 127) << shift
         if byte < 128:
@@ -75,7 +93,7 @@ def checked_varint(raw, pos, end):  # type: ignore[no-untyped-def]
     value = np.uint64(0)
     shift = np.uint64(0)
     while pos < end:
-        byte = raw[pos]
+        byte = byte_at(raw, pos)
         pos += 1
         if shift == 63 and byte > 1:
             return value, np.int64(-LONG_VARINT)
@@ -127,23 +145,29 @@ def hash_bytes(raw, off, length):  # type: ignore[no-untyped-def]
         state = (state << np.uint64(29)) | (state >> np.uint64(35))
         pos += 8
     tail = np.uint64(0)
-    while pos < stop:
-        tail = (tail << np.uint64(8)) | np.uint64(raw[pos])
-        pos += 1
+    if length >= 8:
+        tail = little64(raw, stop - 8)
+    else:
+        while pos < stop:
+            tail = (tail << np.uint64(8)) | np.uint64(byte_at(raw, pos))
+            pos += 1
     return mix(state, tail)
 
 
 @njit(cache=True, nogil=True)
 def _plain_attribute(raw, pos, stop):  # type: ignore[no-untyped-def]
-    """Whether a KeyValue is just a short key and a short string value, as most are: well formed at a glance."""
-    if stop - pos < 6 or raw[pos] != 0x0A:
+    """Whether a KeyValue is a short key and one short text, as most are: well formed at a glance."""
+    if stop - pos < 6 or byte_at(raw, pos) != 0x0A or byte_at(raw, pos + 1) > 127:
         return False
-    value = pos + 2 + np.int64(raw[pos + 1])
-    if raw[pos + 1] > 127 or stop - value < 4 or raw[value] != 0x12 or raw[value + 1] > 127:
+    value = pos + 2 + np.int64(byte_at(raw, pos + 1))
+    if stop - value < 4 or byte_at(raw, value) != 0x12:
         return False
-    if value + 2 + np.int64(raw[value + 1]) != stop:
+    size = byte_at(raw, value + 1)
+    if size > 127 or value + 2 + np.int64(size) != stop:
         return False
-    return raw[value + 2] == 0x0A and raw[value + 3] < 128 and value + 4 + np.int64(raw[value + 3]) == stop
+    if byte_at(raw, value + 2) != 0x0A or byte_at(raw, value + 3) > 127:
+        return False
+    return value + 4 + np.int64(byte_at(raw, value + 3)) == stop
 
 
 @njit(cache=True, nogil=True)
@@ -174,7 +198,7 @@ def check(raw, root, schema, counts):  # type: ignore[no-untyped-def]
             kind = kinds[depth]
             continue
         start = pos
-        tag = np.uint64(raw[pos])
+        tag = np.uint64(byte_at(raw, pos))
         pos += 1
         if tag >= 128:
             tag, pos = checked_varint(raw, start, end)
@@ -184,10 +208,10 @@ def check(raw, root, schema, counts):  # type: ignore[no-untyped-def]
             return BAD_FIELD, start, kind, np.int64(0)
         field = np.int64(tag >> np.uint64(3))
         wire = np.int64(tag & np.uint64(7))
-        entry = np.int64(schema[kind, field]) if field <= MAX_FIELD else UNKNOWN
+        entry = np.int64(schema[np.uint64(kind), np.uint64(field)]) if field <= MAX_FIELD else UNKNOWN
         if wire == 2:
-            if pos < end and raw[pos] < 128:
-                length = np.uint64(raw[pos])
+            if pos < end and byte_at(raw, pos) < 128:
+                length = np.uint64(byte_at(raw, pos))
                 pos += 1
             else:
                 length, pos = checked_varint(raw, pos, end)
@@ -197,8 +221,8 @@ def check(raw, root, schema, counts):  # type: ignore[no-untyped-def]
                 return OUTSIDE, start, kind, field
             stop = pos + np.int64(length)
             if entry >= MESSAGE:
-                child = entry - MESSAGE
-                counts[0, child] += 1
+                child = np.int64(entry - MESSAGE)
+                counts[0, np.uint64(child)] += 1
                 if child == _KEY_VALUE and _plain_attribute(raw, pos, stop):
                     pos = stop
                     continue
@@ -210,7 +234,7 @@ def check(raw, root, schema, counts):  # type: ignore[no-untyped-def]
                 end = stop
                 kind = child
                 continue
-            if entry == COUNTED64 or entry == PACKED64:
+            if entry in (COUNTED64, PACKED64):
                 if length % np.uint64(8) != 0:
                     return RAGGED, start, kind, field
                 counts[1 if entry == COUNTED64 else 2, kind] += np.int64(length) // 8
@@ -228,7 +252,7 @@ def check(raw, root, schema, counts):  # type: ignore[no-untyped-def]
             if pos < 0:
                 return -pos, start, kind, field
         elif wire == 1:
-            if entry == COUNTED64 or entry == PACKED64:
+            if entry in (COUNTED64, PACKED64):
                 counts[1 if entry == COUNTED64 else 2, kind] += 1
             elif entry != FIXED64 and entry != UNKNOWN:
                 return WRONG_TYPE, start, kind, field
