@@ -75,8 +75,11 @@ class Anomaly:
 
 @dataclass(frozen=True, slots=True)
 class AnomalyEvent:
+    """``time_ns`` is the end of the bin that it was noticed with."""
+
     kind: EventKind
     anomaly: Anomaly
+    time_ns: int
 
 
 def anomaly_id(where: ServiceKey, side: Side, signal: Signal, detected_ns: int) -> str:

@@ -159,11 +159,11 @@ class Reports:
         fresh = self._describe(slot, finding, block, end_ns, traffic, evidence)
         if active is None:
             self._active[slot] = _Active(fresh, finding, end_ns, end_ns, finding.score)
-            return [AnomalyEvent(EventKind.STARTED, fresh)]
+            return [AnomalyEvent(EventKind.STARTED, fresh, end_ns)]
         old = active.anomaly
         active.anomaly = replace(fresh, id=old.id, onset_ns=old.onset_ns, detected_ns=old.detected_ns)
         active.reported_score, active.finding = finding.score, finding
-        return [AnomalyEvent(EventKind.UPDATED, active.anomaly)]
+        return [AnomalyEvent(EventKind.UPDATED, active.anomaly, end_ns)]
 
     def _end(
         self,
@@ -193,7 +193,7 @@ class Reports:
             return []
         del self._active[slot]
         self._ended[active.anomaly.id] = active.finding
-        return [AnomalyEvent(EventKind.ENDED, replace(active.anomaly, ended_ns=ended_ns))]
+        return [AnomalyEvent(EventKind.ENDED, replace(active.anomaly, ended_ns=ended_ns), end_ns)]
 
     def _count_normal(
         self,

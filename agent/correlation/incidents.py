@@ -1,0 +1,324 @@
+"""Incidents: anomalies that are close in time and connected in the topology are one trouble.
+
+*Opening.* Each anomaly is a witness with a weight (see ``weight``); a group of witnesses opens an incident
+when their weights reach 1. Requests that the service answered can do that alone, everything else needs
+company. *Growing.* A new anomaly joins the open incident it is connected to. *Resolving.* When all its
+anomalies have ended, after a quiet time. *Flapping.* What comes back soon after on the same services opens
+the same incident again, and each time the quiet time doubles.
+
+All times are event time and every id follows from what was seen, so a replay or a restart names the same
+incident again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from uuid import UUID, uuid5
+
+from agent.correlation.topology import Topology
+from agent.detection.anomaly import Anomaly, AnomalyEvent, EventKind, ServiceKey, Side, Signal
+
+_NAMESPACE = UUID("0c4f3d52-5b1c-5c57-8a53-5a4be2f6a3d1")
+
+
+class Severity(StrEnum):
+    WARNING = "warning"
+    CRITICAL = "critical"
+
+
+class ChangeKind(StrEnum):
+    OPENED = "opened"
+    UPDATED = "updated"
+    RESOLVED = "resolved"
+
+
+@dataclass(frozen=True, slots=True)
+class Incident:
+    """``services`` begins with the one that the title names: the deepest of those concerned, where the
+    trouble most likely comes from. ``anomalies`` are in order of onset, ended ones included. ``resolved_ns``
+    is None while it is open; ``reopened`` counts how often it came back."""
+
+    id: str
+    tenant: str
+    title: str
+    severity: Severity
+    onset_ns: int
+    opened_ns: int
+    updated_ns: int
+    resolved_ns: int | None
+    services: tuple[str, ...]
+    anomalies: tuple[Anomaly, ...]
+    reopened: int = 0
+
+    @property
+    def open(self) -> bool:
+        return self.resolved_ns is None
+
+
+@dataclass(frozen=True, slots=True)
+class IncidentChange:
+    kind: ChangeKind
+    incident: Incident
+
+
+@dataclass(frozen=True, slots=True)
+class IncidentSettings:
+    """``together_s``: how far apart the onsets of one trouble lie, at most. ``within_hops``: likewise in the
+    topology. ``quiet_s``: calm after which an incident is resolved; doubles with each reopening up to
+    ``max_quiet_s``. ``reopen_s``: how long after that the same trouble opens it again. ``critical_slowdown``
+    and ``critical_error_ratio``: what makes trouble at the users' door critical. ``keep``: resolved
+    incidents remembered; ``max_anomalies``: kept in one incident."""
+
+    together_s: float = 120.0
+    within_hops: int = 2
+    quiet_s: float = 30.0
+    max_quiet_s: float = 300.0
+    reopen_s: float = 300.0
+    critical_slowdown: float = 3.0
+    critical_error_ratio: float = 0.05
+    keep: int = 200
+    max_anomalies: int = 200
+
+
+def weight(anomaly: Anomaly) -> float:
+    """What an anomaly counts as a witness. The users' side speaks for itself, as do memory that grows
+    without a stop and a service that nobody reaches any more; calls count half (the callee may be the better
+    witness), CPU, restarts and surges of traffic support others."""
+    if anomaly.side is Side.CALLS:
+        return min(anomaly.score, 1.0) * 0.5
+    if anomaly.signal is Signal.TRAFFIC and anomaly.observed > anomaly.expected:
+        return 0.2
+    if anomaly.signal in (Signal.CPU, Signal.RESTARTS):
+        return min(anomaly.score, 0.5)
+    return min(anomaly.score, 1.0)
+
+
+@dataclass(slots=True)
+class _Case:
+    """An incident and its state: ``anomalies`` by id, ``calm_ns`` since when all of them have ended."""
+
+    incident: Incident
+    anomalies: dict[str, Anomaly]
+    calm_ns: int | None = None
+
+
+class IncidentBook:
+    """Pickles as it is."""
+
+    def __init__(self, settings: IncidentSettings | None = None) -> None:
+        self.settings = settings or IncidentSettings()
+        self._waiting: dict[str, Anomaly] = {}
+        self._cases: dict[str, _Case] = {}
+        self._case_of: dict[str, str] = {}
+
+    def incidents(self) -> tuple[Incident, ...]:
+        """The open ones first, then the resolved, each newest first."""
+        every = [case.incident for case in self._cases.values()]
+        return tuple(sorted(every, key=lambda i: (not i.open, -i.onset_ns, i.id)))
+
+    def observe(
+        self, events: Sequence[AnomalyEvent], topology: Topology, now_ns: int
+    ) -> list[IncidentChange]:
+        """Takes in what the detectors reported up to event time ``now_ns``. Events may come in one call or
+        in many; they are taken in the order of their time."""
+        changes: list[IncidentChange] = []
+        for event in sorted(events, key=_time_of):
+            at_ns = _time_of(event)[0]
+            changes.extend(self._resolve(topology, at_ns))
+            changes.extend(self._take(event, topology, at_ns))
+        changes.extend(self._resolve(topology, now_ns))
+        self._prune(now_ns)
+        return changes
+
+    def _take(self, event: AnomalyEvent, topology: Topology, at_ns: int) -> list[IncidentChange]:
+        anomaly = event.anomaly
+        case_id = self._case_of.get(anomaly.id)
+        if case_id is not None:
+            return self._change(self._cases[case_id], anomaly, topology, at_ns)
+        if event.kind is EventKind.ENDED:
+            self._waiting.pop(anomaly.id, None)
+            return []
+        self._waiting[anomaly.id] = anomaly
+        home = self._home(anomaly, topology, at_ns)
+        if home is not None:
+            self._waiting.pop(anomaly.id)
+            return self._change(home, anomaly, topology, at_ns)
+        return self._open(anomaly, topology, at_ns)
+
+    def _home(self, anomaly: Anomaly, topology: Topology, at_ns: int) -> _Case | None:
+        """The open incident that the anomaly belongs to, or a resolved one that it brings back."""
+        fitting = [
+            case
+            for case in self._cases.values()
+            if case.incident.tenant == anomaly.tenant
+            and (
+                self._joins(case, anomaly, topology)
+                if case.incident.open
+                else self._revives(case, anomaly, at_ns)
+            )
+        ]
+        return min(
+            fitting, key=lambda c: (not c.incident.open, c.incident.onset_ns, c.incident.id), default=None
+        )
+
+    def _joins(self, case: _Case, anomaly: Anomaly, topology: Topology) -> bool:
+        return any(
+            self._together(other, anomaly, topology, open_case=True) for other in case.anomalies.values()
+        )
+
+    def _revives(self, case: _Case, anomaly: Anomaly, at_ns: int) -> bool:
+        recent = at_ns - (case.incident.resolved_ns or 0) <= self.settings.reopen_s * 1e9
+        return (
+            recent
+            and any(other.where == anomaly.where for other in case.anomalies.values())
+            and weight(anomaly) >= 0.5
+        )
+
+    def _together(self, a: Anomaly, b: Anomaly, topology: Topology, *, open_case: bool = False) -> bool:
+        near = abs(a.onset_ns - b.onset_ns) <= self.settings.together_s * 1e9
+        lasting = open_case and a.active
+        return (near or lasting) and (
+            a.where == b.where or topology.connected(a.where, b.where, self.settings.within_hops)
+        )
+
+    def _open(self, anomaly: Anomaly, topology: Topology, at_ns: int) -> list[IncidentChange]:
+        group = self._group(anomaly, topology)
+        if sum(weight(a) for a in group) < 1.0:
+            return []
+        first = min(group, key=lambda a: (a.onset_ns, a.where, a.id))
+        incident = Incident(
+            id=str(uuid5(_NAMESPACE, "\x1f".join((first.tenant, str(first.onset_ns), *first.where, first.id)))),
+            tenant=anomaly.tenant, title="", severity=Severity.WARNING, onset_ns=first.onset_ns, opened_ns=at_ns,
+            updated_ns=at_ns, resolved_ns=None, services=(), anomalies=(),
+        )  # fmt: skip
+        case = _Case(incident, {a.id: a for a in group})
+        self._cases[incident.id] = case
+        for a in group:
+            del self._waiting[a.id]
+            self._case_of[a.id] = incident.id
+        case.incident = self._rendered(case, topology, at_ns)
+        return [IncidentChange(ChangeKind.OPENED, case.incident)]
+
+    def _group(self, anomaly: Anomaly, topology: Topology) -> list[Anomaly]:
+        """All waiting anomalies that hang together with this one, through each other."""
+        group, edge = {anomaly.id: anomaly}, [anomaly]
+        while edge:
+            at = edge.pop()
+            for other in self._waiting.values():
+                if (
+                    other.id not in group
+                    and other.tenant == at.tenant
+                    and self._together(at, other, topology)
+                ):
+                    group[other.id] = other
+                    edge.append(other)
+        return sorted(group.values(), key=lambda a: (a.onset_ns, a.where, a.id))
+
+    def _change(self, case: _Case, anomaly: Anomaly, topology: Topology, at_ns: int) -> list[IncidentChange]:
+        came_back = not case.incident.open and anomaly.active
+        if anomaly.id not in case.anomalies and len(case.anomalies) >= self.settings.max_anomalies:
+            self._drop_oldest(case)
+        case.anomalies[anomaly.id] = anomaly
+        self._case_of[anomaly.id] = case.incident.id
+        if came_back:
+            case.incident = replace(case.incident, resolved_ns=None, reopened=case.incident.reopened + 1)
+        calm = not any(a.active for a in case.anomalies.values())
+        # Calm counts from when it was noticed: the first normal bin lies before the last doubt.
+        case.calm_ns = (case.calm_ns or at_ns) if calm else None
+        case.incident = self._rendered(case, topology, at_ns)
+        return [IncidentChange(ChangeKind.OPENED if came_back else ChangeKind.UPDATED, case.incident)]
+
+    def _drop_oldest(self, case: _Case) -> None:
+        gone = min(case.anomalies.values(), key=lambda a: (a.active, a.onset_ns, a.id))
+        del case.anomalies[gone.id], self._case_of[gone.id]
+
+    def _resolve(self, topology: Topology, now_ns: int) -> list[IncidentChange]:
+        changes = []
+        for case in sorted(self._cases.values(), key=lambda c: c.incident.id):
+            s = self.settings
+            quiet_ns = round(min(s.quiet_s * 2**case.incident.reopened, s.max_quiet_s) * 1e9)
+            if case.incident.open and case.calm_ns is not None and now_ns - case.calm_ns >= quiet_ns:
+                resolved_ns = case.calm_ns + quiet_ns
+                case.incident = replace(self._rendered(case, topology, resolved_ns), resolved_ns=resolved_ns)
+                changes.append(IncidentChange(ChangeKind.RESOLVED, case.incident))
+        return changes
+
+    def _prune(self, now_ns: int) -> None:
+        old_ns = now_ns - round((self.settings.together_s + 900) * 1e9)
+        self._waiting = {id_: a for id_, a in self._waiting.items() if a.detected_ns >= old_ns}
+        resolved = sorted(
+            (c for c in self._cases.values() if not c.incident.open),
+            key=lambda c: c.incident.resolved_ns or 0,
+        )
+        for case in resolved[: max(0, len(resolved) - self.settings.keep)]:
+            del self._cases[case.incident.id]
+            for id_ in case.anomalies:
+                self._case_of.pop(id_, None)
+
+    def _rendered(self, case: _Case, topology: Topology, at_ns: int) -> Incident:
+        anomalies = tuple(sorted(case.anomalies.values(), key=lambda a: (a.onset_ns, a.where, a.id)))
+        order = _by_depth(anomalies, topology)
+        return replace(
+            case.incident,
+            title=_title(anomalies, order),
+            severity=max(
+                case.incident.severity, self._severity(anomalies, topology), key=list(Severity).index
+            ),
+            updated_ns=at_ns,
+            services=tuple(where.service for where in order),
+            anomalies=anomalies,
+        )
+
+    def _severity(self, anomalies: Sequence[Anomaly], topology: Topology) -> Severity:
+        s = self.settings
+        for a in anomalies:
+            if a.side is not Side.SERVED or topology.callers(a.where):
+                continue
+            slow = a.signal is Signal.LATENCY and a.observed >= s.critical_slowdown * a.expected
+            failing = a.signal is Signal.ERRORS and a.observed >= s.critical_error_ratio
+            gone = a.signal is Signal.TRAFFIC and a.observed < a.expected
+            if slow or failing or gone:
+                return Severity.CRITICAL
+        return Severity.WARNING
+
+
+def _time_of(event: AnomalyEvent) -> tuple[int, str]:
+    a = event.anomaly
+    return (event.time_ns, a.id)
+
+
+def _by_depth(anomalies: Sequence[Anomaly], topology: Topology) -> list[ServiceKey]:
+    """The services concerned: first those that call no other of them, the strongest of these in front."""
+    strength: dict[ServiceKey, float] = {}
+    for a in anomalies:
+        own = a.score if a.side is not Side.CALLS else a.score / 2
+        strength[a.where] = max(strength.get(a.where, 0.0), own)
+    return sorted(
+        strength,
+        key=lambda where: (
+            len(strength.keys() & set(topology.callees(where)) - {where}),
+            -strength[where],
+            where,
+        ),
+    )
+
+
+_WORDS = {
+    Signal.ERRORS: "Errors", Signal.LATENCY: "Latency up", Signal.MEMORY: "Memory growing",
+    Signal.RESTARTS: "Restarts", Signal.CPU: "CPU up",
+}  # fmt: skip
+
+
+def _title(anomalies: Sequence[Anomaly], order: Sequence[ServiceKey]) -> str:
+    first = order[0]
+    own = max((a for a in anomalies if a.where == first), key=lambda a: (weight(a), a.id))
+    word = _WORDS.get(own.signal) or ("Traffic gone" if own.observed < own.expected else "Traffic up")
+    rest = [where.service for where in order[1:]]
+    more = (
+        ""
+        if not rest
+        else f" and {len(rest)} more service{'s' * (len(rest) > 1)} ({', '.join(rest[:5])}{', …' * (len(rest) > 5)})"
+    )
+    return f"{word} in {first.service}{more}"
