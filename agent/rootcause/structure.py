@@ -14,12 +14,18 @@ from dataclasses import dataclass
 import numpy as np
 
 from agent.rootcause.digest import Counts, Segment, Stretch, logged_spans
-from agent.rootcause.sequences import CALL_OTHER, END, END_ERROR, Transitions
+from agent.rootcause.sequences import CALL_OTHER, END, END_ERROR, LOG, Transitions
 from agent.telemetry.frames import F64, I32, I64, KIND_CLIENT, SYSTEM_DB, U64, Bool
 
 MIN_CONTEXT, MIN_SEEN = 8, 2
+MIN_ERROR_CONTEXT = 1
 MIN_Z, MIN_RATIO = 4.0, 2.0
 MAX_LOG2 = 8.0
+# Failures are rare before anything is known of a place: ``PRIOR`` spans of which ``RARE`` failed.
+PRIOR, RARE = 10.0, 0.05
+# A surge that neither fails nor ends early may be other demand as well.
+OTHER_WAY = 0.5
+SEVERITY_ERROR = 17
 LOG_COVERAGE = 0.3
 
 
@@ -58,12 +64,20 @@ def structure(window: Stretch, baseline: Sequence[Segment], block_ns: int) -> St
     context_key, context_of, context_seen = np.unique(found.context, return_inverse=True, return_counts=True)
     total_w = context_seen[context_of][first]
     n_b, total_b = _counts_before(key, found.context[first], bare[first], baseline, block_ns)
+    after = found.after_kind[first]
+    failing = _is_failure(window, found, first)
     slack = 1.5 * np.sqrt(n_b)
-    p = (n_b + 1 + slack) / (total_b + 2 + slack)
+    p = np.where(
+        failing,
+        (n_b + RARE * PRIOR + slack) / (total_b + PRIOR + slack),
+        (n_b + 1 + slack) / (total_b + 2 + slack),
+    )
     z = (seen - total_w * p) / np.sqrt(total_w * p * (1 - p) + 0.5)
     ratio = (seen / total_w) / p
-    is_flagged = (total_b >= MIN_CONTEXT) & (seen >= MIN_SEEN) & (z > MIN_Z) & (ratio > MIN_RATIO)
+    enough = total_b >= np.where(failing, MIN_ERROR_CONTEXT, MIN_CONTEXT)
+    is_flagged = enough & (seen >= MIN_SEEN) & (z > MIN_Z) & (ratio > MIN_RATIO)
     weight = (1 - 1 / np.maximum(ratio, 1)) * np.clip(np.log2(np.maximum(ratio, 1)), 0, MAX_LOG2) / MAX_LOG2
+    weight *= np.where(failing | (after == END), 1.0, OTHER_WAY)
     which = np.flatnonzero(is_flagged)
     flagged = Flagged(
         weight=weight[which],
@@ -78,6 +92,15 @@ def structure(window: Stretch, baseline: Sequence[Segment], block_ns: int) -> St
     flag_of_key[which] = np.arange(len(which))
     flag_of_row = flag_of_key[inverse] if len(found) else np.zeros(0, np.int64)
     return _credit(window, found, flagged, flag_of_row)
+
+
+def _is_failure(window: Stretch, found: Transitions, rows: I64) -> Bool:
+    """Whether the next event says in so many words that something failed."""
+    kind, at = found.after_kind[rows], found.after_at[rows]
+    failing: Bool = kind == END_ERROR
+    is_log = kind == LOG
+    failing[is_log] = window.telemetry.logs.severity[at[is_log]] >= SEVERITY_ERROR
+    return failing
 
 
 def _credit(window: Stretch, found: Transitions, flagged: Flagged, flag_of_row: I64) -> Structure:

@@ -10,6 +10,7 @@ import argparse
 import json
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ import numpy as np
 from agent.rootcause.baseline import NS, Baseline
 from agent.rootcause.ranking import Findings, find
 from agent.rootcause.settings import RootCauseSettings
+from agent.telemetry.frames import Telemetry
 from agent.telemetry.nezha import Fault, Recording, files_of, service_of
 
 MINUTE_NS = 60 * NS
@@ -53,6 +55,24 @@ class Replayed:
         return found
 
 
+def warm_up(baseline: Baseline, normal: Recording, before_ns: int) -> None:
+    """Learn a fault-free recording as if it had ended just before ``before_ns``."""
+    spans = normal.spans
+    start, end = int(spans.start_ns.min()), int(spans.end_ns.max()) + 1
+    baseline.learn(shifted(normal.telemetry(start, end), before_ns - end))
+
+
+def shifted(telemetry: Telemetry, by_ns: int) -> Telemetry:
+    spans, logs, metrics = telemetry.spans, telemetry.logs, telemetry.metrics
+    return Telemetry(
+        start_ns=telemetry.start_ns + by_ns,
+        end_ns=telemetry.end_ns + by_ns,
+        spans=replace(spans, start_ns=spans.start_ns + by_ns, end_ns=spans.end_ns + by_ns),
+        logs=replace(logs, time_ns=logs.time_ns + by_ns),
+        metrics=replace(metrics, time_ns=metrics.time_ns + by_ns),
+    )
+
+
 def describe(fault: Fault, found: Findings) -> str:
     places = found.window.places
     order = np.argsort(-found.score)[:3]
@@ -75,8 +95,7 @@ def main() -> None:
     settings = RootCauseSettings(segment_s=args.segment_s)
     replayed = Replayed(load(args.data), settings)
     if args.warmup:
-        warm = load(args.warmup)
-        replayed.baseline.learn(warm.telemetry(warm.start_ns, warm.end_ns))
+        warm_up(replayed.baseline, load(args.warmup), replayed.day.start_ns)
     ranks: dict[float, list[tuple[int, int]]] = {after: [] for after in args.after}
     took: list[float] = []
     for fault in replayed.day.faults:
