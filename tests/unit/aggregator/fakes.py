@@ -127,6 +127,8 @@ class FakeStream:
         if cursor == self.cursor and not self.missed:
             self._news.clear()
             await asyncio.wait_for(self._news.wait(), 30)
+        if epoch != self.epoch:
+            return LiveBatch(self.epoch, self.cursor, (), {})
         frames = tuple(one for at, one in self.frames if at > cursor and one.tenant == tenant)
         missed, self.missed = self.missed, {}
         return LiveBatch(self.epoch, self.cursor, frames, missed)
