@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from itertools import groupby
 from uuid import UUID, uuid5
 
 from agent.correlation.topology import Topology
@@ -124,28 +125,37 @@ class IncidentBook:
         """Takes in what the detectors reported up to event time ``now_ns``. Events may come in one call or
         in many; they are taken in the order of their time."""
         changes: list[IncidentChange] = []
-        for event in sorted(events, key=_time_of):
-            at_ns = _time_of(event)[0]
+        for at_ns, together in groupby(sorted(events, key=_order), key=lambda event: event.time_ns):
             changes.extend(self._resolve(topology, at_ns))
-            changes.extend(self._take(event, topology, at_ns))
+            changes.extend(self._take(list(together), topology, at_ns))
         changes.extend(self._resolve(topology, now_ns))
         self._prune(now_ns)
         return changes
 
-    def _take(self, event: AnomalyEvent, topology: Topology, at_ns: int) -> list[IncidentChange]:
-        anomaly = event.anomaly
-        case_id = self._case_of.get(anomaly.id)
-        if case_id is not None:
-            return self._change(self._cases[case_id], anomaly, topology, at_ns)
-        if event.kind is EventKind.ENDED:
-            self._waiting.pop(anomaly.id, None)
-            return []
-        self._waiting[anomaly.id] = anomaly
-        home = self._home(anomaly, topology, at_ns)
-        if home is not None:
-            self._waiting.pop(anomaly.id)
-            return self._change(home, anomaly, topology, at_ns)
-        return self._open(anomaly, topology, at_ns)
+    def _take(self, events: Sequence[AnomalyEvent], topology: Topology, at_ns: int) -> list[IncidentChange]:
+        """The events of one moment; each incident changes at most once by them."""
+        touched: dict[str, ChangeKind] = {}
+        for event in events:
+            anomaly = event.anomaly
+            if anomaly.id in self._case_of:
+                self._put(self._cases[self._case_of[anomaly.id]], anomaly, at_ns, touched)
+            elif event.kind is EventKind.ENDED:
+                self._waiting.pop(anomaly.id, None)
+            else:
+                self._waiting[anomaly.id] = anomaly
+        for event in events:
+            if event.anomaly.id in self._waiting:
+                home = self._home(event.anomaly, topology, at_ns)
+                if home is not None:
+                    self._put(home, self._waiting.pop(event.anomaly.id), at_ns, touched)
+                else:
+                    self._open(event.anomaly, at_ns, topology, touched)
+        changes = []
+        for id_, kind in touched.items():
+            case = self._cases[id_]
+            case.incident = self._rendered(case, topology, at_ns)
+            changes.append(IncidentChange(kind, case.incident))
+        return changes
 
     def _home(self, anomaly: Anomaly, topology: Topology, at_ns: int) -> _Case | None:
         """The open incident that the anomaly belongs to, or a resolved one that it brings back."""
@@ -183,10 +193,10 @@ class IncidentBook:
             a.where == b.where or topology.connected(a.where, b.where, self.settings.within_hops)
         )
 
-    def _open(self, anomaly: Anomaly, topology: Topology, at_ns: int) -> list[IncidentChange]:
+    def _open(self, anomaly: Anomaly, at_ns: int, topology: Topology, touched: dict[str, ChangeKind]) -> None:
         group = self._group(anomaly, topology)
         if sum(weight(a) for a in group) < 1.0:
-            return []
+            return
         first = min(group, key=lambda a: (a.onset_ns, a.where, a.id))
         incident = Incident(
             id=str(uuid5(_NAMESPACE, "\x1f".join((first.tenant, str(first.onset_ns), *first.where, first.id)))),
@@ -198,8 +208,7 @@ class IncidentBook:
         for a in group:
             del self._waiting[a.id]
             self._case_of[a.id] = incident.id
-        case.incident = self._rendered(case, topology, at_ns)
-        return [IncidentChange(ChangeKind.OPENED, case.incident)]
+        touched[incident.id] = ChangeKind.OPENED
 
     def _group(self, anomaly: Anomaly, topology: Topology) -> list[Anomaly]:
         """All waiting anomalies that hang together with this one, through each other."""
@@ -216,19 +225,19 @@ class IncidentBook:
                     edge.append(other)
         return sorted(group.values(), key=lambda a: (a.onset_ns, a.where, a.id))
 
-    def _change(self, case: _Case, anomaly: Anomaly, topology: Topology, at_ns: int) -> list[IncidentChange]:
-        came_back = not case.incident.open and anomaly.active
+    def _put(self, case: _Case, anomaly: Anomaly, at_ns: int, touched: dict[str, ChangeKind]) -> None:
+        incident = case.incident
         if anomaly.id not in case.anomalies and len(case.anomalies) >= self.settings.max_anomalies:
             self._drop_oldest(case)
         case.anomalies[anomaly.id] = anomaly
-        self._case_of[anomaly.id] = case.incident.id
-        if came_back:
-            case.incident = replace(case.incident, resolved_ns=None, reopened=case.incident.reopened + 1)
+        self._case_of[anomaly.id] = incident.id
+        touched.setdefault(incident.id, ChangeKind.UPDATED)
+        if not incident.open and anomaly.active:
+            case.incident = replace(incident, resolved_ns=None, reopened=incident.reopened + 1)
+            touched[incident.id] = ChangeKind.OPENED
         calm = not any(a.active for a in case.anomalies.values())
         # Calm counts from when it was noticed: the first normal bin lies before the last doubt.
         case.calm_ns = (case.calm_ns or at_ns) if calm else None
-        case.incident = self._rendered(case, topology, at_ns)
-        return [IncidentChange(ChangeKind.OPENED if came_back else ChangeKind.UPDATED, case.incident)]
 
     def _drop_oldest(self, case: _Case) -> None:
         gone = min(case.anomalies.values(), key=lambda a: (a.active, a.onset_ns, a.id))
@@ -284,9 +293,8 @@ class IncidentBook:
         return Severity.WARNING
 
 
-def _time_of(event: AnomalyEvent) -> tuple[int, str]:
-    a = event.anomaly
-    return (event.time_ns, a.id)
+def _order(event: AnomalyEvent) -> tuple[int, int, str]:
+    return event.time_ns, event.anomaly.onset_ns, event.anomaly.id
 
 
 def _by_depth(anomalies: Sequence[Anomaly], topology: Topology) -> list[ServiceKey]:

@@ -57,11 +57,11 @@ def sampled(trace_lo: U64, threshold: np.uint64) -> Bool:
 
 @njit(cache=True, nogil=True)
 def _slot(keys: U64, key: np.uint64) -> int:
-    mask = len(keys) - 1
-    at = int((key >> np.uint64(7)) & np.uint64(mask))
+    mask = np.int64(len(keys) - 1)
+    at = np.int64(key >> np.uint64(7)) & mask  # int() would stay unsigned, and unsigned + 1 is a float
     while keys[at] != _EMPTY and keys[at] != key:
         at = (at + 1) & mask
-    return at
+    return int(at)
 
 
 @njit(cache=True, nogil=True)

@@ -45,7 +45,8 @@ MIN_SHARE: F64 = np.array([0.5, 0.1, 0.3, 0.03])
 @dataclass(frozen=True, slots=True)
 class DetectionSettings:
     """Times are event time. ``lateness_s``: how long after its end a bin may still grow.
-    ``warm_up_s``: age at which a unit is judged; ``startup_s``: its first seconds, never learnt from.
+    ``warm_up_s``: age at which a unit is judged; ``startup_s`` and ``startup_requests``: the first seconds of a
+    service and the first requests of a unit, never learnt from (pools and caches are cold).
     ``learn_delay_bins``: how many bins later a bin is learnt. ``flag_nats``: evidence that makes one bin odd;
     ``start_nats``: evidence that starts an anomaly (16: one in ten million); ``alone_nats``: what a single
     witness needs to open an incident, the unit of ``Anomaly.score``. ``forget_after_s``: silence after which
@@ -55,6 +56,7 @@ class DetectionSettings:
     lateness_s: float = 2.0
     warm_up_s: float = 45.0
     startup_s: float = 10.0
+    startup_requests: int = 5
     learn_delay_bins: int = 6
     flag_nats: float = 4.0
     start_nats: float = 16.0
@@ -231,7 +233,9 @@ class DetectorBank:
         parent = self.units.parent[block.rows]
         service = np.where(parent >= 0, parent, block.rows)
         started = block.start_ns - self.units.first_ns[service] >= round(self.settings.startup_s * 1e9)
+        started &= self.units.requests[block.rows] >= self.settings.startup_requests
         self._teach(block, ~ready & started)
+        self.units.requests[block.rows] += block.count
         self._delayed.append(_Delayed(block, ready, verdict.nats))
         if len(self._delayed) > self.settings.learn_delay_bins:
             old = self._delayed.popleft()

@@ -51,14 +51,17 @@ class OpenBins:
 
     def _block(self, start_ns: int, pieces: list[_Piece]) -> BinBlock:
         """Rows are given out here and in the order of the keys, so that they depend on the bins alone."""
-        keys = sorted({bins.keys[code] for bins, lines in pieces for code in np.unique(bins.series[lines])})
-        row_of = {key: self.units.rows(key, start_ns) for key in keys}
-        rows = np.concatenate(
-            [
-                np.asarray([row_of.get(key, (-1, -1)) for key in bins.keys], np.int64)[bins.series[lines]]
-                for bins, lines in pieces
-            ]
-        )
+        present = [np.unique(bins.series[lines]) for bins, lines in pieces]
+        for key in self.units.unknown(
+            b.keys[c] for (b, _), codes in zip(pieces, present, strict=True) for c in codes
+        ):
+            self.units.rows(key, start_ns)
+        parts = []
+        for (bins, lines), codes in zip(pieces, present, strict=True):
+            table = np.zeros((len(bins.keys), 2), np.int64)
+            table[codes] = [self.units.rows(bins.keys[code], start_ns) for code in codes]
+            parts.append(table[bins.series[lines]])
+        rows = np.concatenate(parts)
         count = np.concatenate([bins.count[lines] for bins, lines in pieces])
         errors = np.concatenate([bins.errors[lines] for bins, lines in pieces])
         buckets = np.concatenate([bins.buckets[lines] for bins, lines in pieces])

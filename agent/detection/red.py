@@ -271,9 +271,8 @@ def _classes(kind: U8, system: U8, service: I32, has_kinds: npt.NDArray[np.bool_
     for i in range(len(kind)):
         if kind[i] == KIND_SERVER or kind[i] == KIND_CONSUMER:
             out[i] = _SERVED
-        elif kind[i] == KIND_CLIENT:
-            if system[i] in (SYSTEM_HTTP, SYSTEM_RPC, SYSTEM_DB, SYSTEM_GEN_AI):
-                out[i] = _CALLS
+        elif kind[i] == KIND_CLIENT and system[i] in (SYSTEM_HTTP, SYSTEM_RPC, SYSTEM_DB, SYSTEM_GEN_AI):
+            out[i] = _CALLS
         if kind[i] != KIND_UNSPECIFIED and kind[i] != KIND_INTERNAL:
             has_kinds[service[i]] = True
     for i in range(len(kind)):

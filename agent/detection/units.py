@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -36,7 +37,8 @@ class BinBlock:
 
 
 class UnitTable:
-    """Hands out rows, at most ``max_units``; a row whose unit fell silent is handed out again."""
+    """The columns are when a unit was first and last seen, how many requests it had, and the row of its
+    service (-1: it is one; -2: the row is free). Hands out rows, at most ``max_units``; a row whose unit fell silent is handed out again."""
 
     def __init__(self, max_units: int) -> None:
         self.max_units = max_units
@@ -44,7 +46,9 @@ class UnitTable:
         self.parent = np.zeros(0, np.int64)
         self.first_ns = np.zeros(0, np.int64)
         self.last_ns = np.zeros(0, np.int64)
+        self.requests = np.zeros(0)
         self._row_of: dict[Unit, int] = {}
+        self._rows_of_key: dict[RedKey, tuple[int, int]] = {}
         self._free: list[int] = []
 
     def __len__(self) -> int:
@@ -52,10 +56,22 @@ class UnitTable:
 
     def rows(self, key: RedKey, now_ns: int) -> tuple[int, int]:
         """``(row of the operation, row of its service)``; -1 where the table is full."""
-        where = ServiceKey(key.tenant, key.namespace, key.service)
-        side = Side(key.kind.value)
-        service = self._row(Unit(where, side, None), -1, now_ns)
-        return (-1 if service < 0 else self._row(Unit(where, side, key.operation), service, now_ns)), service
+        rows = self._rows_of_key.get(key)
+        if rows is None:
+            where = ServiceKey(key.tenant, key.namespace, key.service)
+            side = Side(key.kind.value)
+            service = self._row(Unit(where, side, None), -1, now_ns)
+            rows = (
+                -1 if service < 0 else self._row(Unit(where, side, key.operation), service, now_ns),
+                service,
+            )
+            if rows[0] >= 0:
+                self._rows_of_key[key] = rows
+        return rows
+
+    def unknown(self, keys: Iterable[RedKey]) -> list[RedKey]:
+        """Those that have no rows yet, sorted."""
+        return sorted(key for key in keys if key not in self._rows_of_key)
 
     def unit(self, row: int) -> Unit:
         unit = self.units[row]
@@ -79,6 +95,8 @@ class UnitTable:
             self.units[row] = None
             self.parent[row] = -2
             self._free.append(row)
+        if old:
+            self._rows_of_key.clear()
         return np.asarray(old, np.int64)
 
     def _row(self, unit: Unit, parent: int, now_ns: int) -> int:
@@ -96,7 +114,12 @@ class UnitTable:
         else:
             return -1
         self._row_of[unit] = row
-        self.parent[row], self.first_ns[row], self.last_ns[row] = parent, now_ns, now_ns
+        self.parent[row], self.first_ns[row], self.last_ns[row], self.requests[row] = (
+            parent,
+            now_ns,
+            now_ns,
+            0,
+        )
         return row
 
     def _grow(self, capacity: int) -> None:
@@ -104,6 +127,7 @@ class UnitTable:
         self.parent = np.append(self.parent, np.full(more, -2, np.int64))
         self.first_ns = np.append(self.first_ns, np.zeros(more, np.int64))
         self.last_ns = np.append(self.last_ns, np.zeros(more, np.int64))
+        self.requests = np.append(self.requests, np.zeros(more))
 
     @property
     def capacity(self) -> int:

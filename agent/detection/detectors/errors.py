@@ -18,7 +18,7 @@ from agent.telemetry.frames import I64
 @dataclass(frozen=True, slots=True)
 class ErrorSettings:
     memory_bins: float = 180.0
-    min_requests: float = 10.0
+    min_requests: float = 8.0
     prior_requests: float = 50.0
     prior_ratio: float = 0.01
 

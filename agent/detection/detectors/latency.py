@@ -35,7 +35,7 @@ class LatencySettings:
     ``min_requests``: requests a baseline must hold before it judges."""
 
     memory_bins: float = 180.0
-    min_requests: float = 10.0
+    min_requests: float = 8.0
     slowdown: float = 1.5
     floor_s: float = 0.010
 

@@ -90,7 +90,7 @@ class Shop:
         t = np.sort(self.rng.uniform(0, self.length_s, self.rng.poisson(self.rate_hz * 1.4 * self.length_s)))
         t = t[self.rng.uniform(0, 1.4, len(t)) < 1 + 0.4 * np.sin(2 * np.pi * t / swing_s)]
         route = self.rng.choice(len(ROUTES), len(t), p=[share for share, _ in ROUTES])
-        parts = []
+        parts: list[_Part] = []
         for number, (_, call) in enumerate(ROUTES):
             start = t[route == number]
             trace = np.arange(self._ids, self._ids + len(start), dtype=np.int64)
@@ -110,16 +110,46 @@ class Shop:
             delay = self._network(call, child, at)
             if child.system == SYSTEM_DB:
                 at = at + self._self_time(child, at)
-                parts.append(_Part(call.service, child.operation, KIND_CLIENT, SYSTEM_DB, sent, at, failed & False, trace, self._new_ids(len(at)), own))
+                parts.append(
+                    _Part(
+                        call.service,
+                        child.operation,
+                        KIND_CLIENT,
+                        SYSTEM_DB,
+                        sent,
+                        at,
+                        failed & False,
+                        trace,
+                        self._new_ids(len(at)),
+                        own,
+                    )
+                )
                 continue
             ended, broke = self._serve(child, at + delay, trace, client, parts)
             at = ended + delay
-            parts.append(_Part(call.service, child.operation.split()[0], KIND_CLIENT, child.system, sent, at, broke, trace, client, own))
+            parts.append(
+                _Part(
+                    call.service,
+                    child.operation.split()[0],
+                    KIND_CLIENT,
+                    child.system,
+                    sent,
+                    at,
+                    broke,
+                    trace,
+                    client,
+                    own,
+                )
+            )
             failed = failed | broke
         at = at + 0.6 * work
         at = at + self._waiting(call, at)
         failed = failed | self._breaks(call, begin)
-        parts.append(_Part(call.service, call.operation, KIND_SERVER, SYSTEM_NONE, begin, at, failed, trace, own, parent))
+        parts.append(
+            _Part(
+                call.service, call.operation, KIND_SERVER, SYSTEM_NONE, begin, at, failed, trace, own, parent
+            )
+        )
         return at, failed
 
     def _self_time(self, call: Call, start: F64) -> F64:
@@ -160,7 +190,7 @@ class Shop:
         shocks = self.rng.standard_normal(steps)
         for i in range(1, steps):
             level[i] = 0.85 * level[i - 1] + 0.08 * shocks[i]
-        return np.arange(steps) * 5.0, np.exp(level)
+        return np.arange(steps, dtype=np.float64) * 5.0, np.asarray(np.exp(level), np.float64)
 
     def _new_ids(self, n: int) -> I64:
         ids = np.arange(self._ids, self._ids + n, dtype=np.int64)
@@ -186,8 +216,8 @@ def _frame(parts: list[_Part]) -> SpanFrame:
     def column(of: str) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
         return np.concatenate([getattr(p, of) for p in parts])
 
-    def spread(values: list[int], dtype: type) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-        return np.repeat(values, [len(p.start) for p in parts]).astype(dtype)
+    def spread(values: list[int]) -> I64:
+        return np.repeat(np.asarray(values, np.int64), [len(p.start) for p in parts])
 
     start = EPOCH_NS + (column("start") * 1e9).astype(np.int64)
     end = EPOCH_NS + (column("end") * 1e9).astype(np.int64)
@@ -195,11 +225,11 @@ def _frame(parts: list[_Part]) -> SpanFrame:
     frame = SpanFrame(
         trace_hi=trace, trace_lo=trace * np.uint64(0x9E3779B97F4A7C15), span_id=column("span").astype(np.uint64),
         parent_id=column("parent").astype(np.uint64), start_ns=start, end_ns=end,
-        kind=spread([p.kind for p in parts], np.uint8),
+        kind=spread([p.kind for p in parts]).astype(np.uint8),
         status=np.where(column("failed"), STATUS_ERROR, 0).astype(np.uint8),
-        system=spread([p.system for p in parts], np.uint8),
-        source=spread([SERVICES.index(p.service) for p in parts], np.int32),
-        name=spread([NAMES.index(p.name) for p in parts], np.int32),
+        system=spread([p.system for p in parts]).astype(np.uint8),
+        source=spread([SERVICES.index(p.service) for p in parts]).astype(np.int32),
+        name=spread([NAMES.index(p.name) for p in parts]).astype(np.int32),
         ref=np.full(len(start), -1, np.int64), sources=SOURCES, names=NAMES,
     )  # fmt: skip
     return select(frame, np.argsort(end, kind="stable"))
