@@ -53,21 +53,25 @@ LANGUAGE sql STABLE AS $$
         to_date(substring(partition FROM '_p(\d+)$'), CASE policy.step WHEN 'day' THEN 'YYYYMMDD' ELSE 'YYYYMM' END)::timestamp AT TIME ZONE 'UTC')
 $$;
 
-CREATE FUNCTION observability.maintain_partitions(at timestamptz)
+-- The policies of the tables that are there: after a partial way back some are not.
+CREATE VIEW observability.partitioned AS
+    SELECT * FROM observability.partition_policies p
+    WHERE to_regclass(format('observability.%I', p.table_name)) IS NOT NULL;
+COMMENT ON VIEW observability.partitioned IS 'The policies whose tables exist.';
+
+CREATE FUNCTION observability.make_partitions(at timestamptz)
 RETURNS TABLE (table_name text, partition_name text, action text)
-LANGUAGE plpgsql SET timezone = 'UTC' AS $$
+LANGUAGE plpgsql AS $$
 DECLARE
     policy observability.partition_policies;
     start timestamptz;
-    partition text;
 BEGIN
-    FOR policy IN SELECT * FROM observability.partition_policies p
-                  WHERE to_regclass(format('observability.%I', p.table_name)) IS NOT NULL ORDER BY p.table_name LOOP
+    action := 'made';
+    FOR policy IN SELECT * FROM observability.partitioned LOOP
         table_name := policy.table_name;
         start := observability.partition_start(policy.step, at);
         FOR ahead IN 0..policy.steps_ahead LOOP
             partition_name := observability.make_partition(policy, start);
-            action := 'made';
             IF partition_name IS NOT NULL THEN
                 RETURN NEXT;
             END IF;
@@ -83,24 +87,42 @@ BEGIN
                 RETURN NEXT;
             END IF;
         END LOOP;
+    END LOOP;
+END $$;
+COMMENT ON FUNCTION observability.make_partitions(timestamptz) IS
+    'Makes the partitions that are coming, and those for rows that wait in a default partition. Drops nothing.';
 
-        CONTINUE WHEN policy.keep_for IS NULL;
-        FOR partition IN
+CREATE FUNCTION observability.drop_old_partitions(at timestamptz)
+RETURNS TABLE (table_name text, partition_name text, action text)
+LANGUAGE plpgsql AS $$
+DECLARE
+    policy observability.partition_policies;
+BEGIN
+    action := 'dropped';
+    FOR policy IN SELECT * FROM observability.partitioned p WHERE p.keep_for IS NOT NULL LOOP
+        table_name := policy.table_name;
+        FOR partition_name IN
             SELECT c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
             WHERE i.inhparent = format('observability.%I', policy.table_name)::regclass
               AND c.relname ~ '_p\d+$' AND observability.partition_end(policy, c.relname) <= at - policy.keep_for
             ORDER BY c.relname
         LOOP
-            EXECUTE format('DROP TABLE observability.%I', partition);
-            partition_name := partition;
-            action := 'dropped';
+            EXECUTE format('DROP TABLE observability.%I', partition_name);
             RETURN NEXT;
         END LOOP;
         EXECUTE format('DELETE FROM observability.%I WHERE %I < %L', policy.table_name || '_default', policy.time_column, at - policy.keep_for);
     END LOOP;
 END $$;
-COMMENT ON FUNCTION observability.maintain_partitions(timestamptz) IS
-    'Makes the partitions that are coming and drops those that are older than their policy allows. Run it daily.';
+COMMENT ON FUNCTION observability.drop_old_partitions(timestamptz) IS 'Drops the partitions, and the late rows, that are older than their policy allows.';
+
+CREATE FUNCTION observability.maintain_partitions(at timestamptz)
+RETURNS TABLE (table_name text, partition_name text, action text)
+LANGUAGE sql AS $$
+    SELECT * FROM observability.make_partitions(at)
+    UNION ALL
+    SELECT * FROM observability.drop_old_partitions(at)
+$$;
+COMMENT ON FUNCTION observability.maintain_partitions(timestamptz) IS 'What has to happen to the partitions, all of it. Run it a few times a day.';
 
 -- Called by the migrations that make a partitioned table: its default partition, its policy, its rows of old.
 CREATE PROCEDURE observability.split_by_time(of_table text, by_column text, of_step text, keep interval)

@@ -43,6 +43,7 @@ LOST_CONNECTION: Final = (
     OSError,
     asyncio.TimeoutError,
     asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # from giving a connection back that broke in the middle of a query
     asyncpg.PostgresConnectionError,
     asyncpg.CannotConnectNowError,
     asyncpg.AdminShutdownError,
@@ -247,19 +248,29 @@ def _server_settings(search_path: str, statement_timeout_s: float) -> dict[str, 
 
 
 async def _set_codecs(connection: Connection) -> None:
-    for name in ("json", "jsonb"):
-        await connection.set_type_codec(
-            name, schema="pg_catalog", encoder=encode_json, decoder=orjson.loads, format="text"
-        )
+    # In binary, because COPY takes nothing else.
+    await connection.set_type_codec("json", schema="pg_catalog", encoder=encode_json, decoder=orjson.loads, format="binary")  # fmt: skip
+    await connection.set_type_codec("jsonb", schema="pg_catalog", encoder=_encode_jsonb, decoder=_decode_jsonb, format="binary")  # fmt: skip
 
 
-def encode_json(value: object) -> str:
+JSONB_VERSION: Final = b"\x01"
+
+
+def _encode_jsonb(value: object) -> bytes:
+    return JSONB_VERSION + encode_json(value)
+
+
+def _decode_jsonb(data: bytes) -> object:
+    return orjson.loads(data[len(JSONB_VERSION) :])
+
+
+def encode_json(value: object) -> bytes:
     """JSON that ``jsonb`` accepts. The slow way is taken only where a text needs mending."""
     try:
-        text = orjson.dumps(value).decode()
+        text = orjson.dumps(value)
     except orjson.JSONEncodeError:
-        return orjson.dumps(_mended(value)).decode()
-    return orjson.dumps(_mended(value)).decode() if "\\u0000" in text else text
+        return orjson.dumps(_mended(value))
+    return orjson.dumps(_mended(value)) if b"\\u0000" in text else text
 
 
 def storable_text(text: str) -> str:

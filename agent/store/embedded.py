@@ -25,10 +25,11 @@ import importlib.util
 import os
 import pwd
 import re
+import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -46,7 +47,9 @@ DATABASE = "kubechat_obs"
 SOCKET_PATH_LIMIT_BYTES = 103
 SOCKET_NAME = ".s.PGSQL.5432"
 START_TIMEOUT_S = 120  # crash recovery replays up to max_wal_size of log
+STOP_TIMEOUT_S = 20.0
 LEFTOVER_TIMEOUT_S = 15.0
+POLL_S = 0.02
 
 # Small enough for a laptop: what is hot lies in the streams' windows, not here.
 SETTINGS = {
@@ -102,12 +105,8 @@ class EmbeddedPostgres:
                 last = True
             except BlockingIOError:
                 last = False
-            if last and self._running_pid() is not None:
-                self._run(
-                    "pg_ctl", ["stop", "-D", str(self.cluster_dir), "-m", "fast", "-w"], self._account()
-                )
-                if self._socket_dir is not None and self._socket_dir.parent != self.data_dir:
-                    self._socket_dir.rmdir()
+            if last and (pid := self._running_pid()) is not None:
+                self._stop_server(pid)
             os.close(self._in_use_fd)
             self._in_use_fd = None
 
@@ -210,7 +209,7 @@ class EmbeddedPostgres:
 
     def _write_access(self, account: pwd.struct_passwd) -> None:
         """Nobody but the account that starts the server may log in, and only through the socket."""
-        client = _account_name(os.geteuid())
+        client = _passwd(os.geteuid()).pw_name
         texts = {
             "pg_hba.conf": "local all all peer map=owner\n",
             "pg_ident.conf": f'owner "{client}" {ROLE}\n',
@@ -236,6 +235,15 @@ class EmbeddedPostgres:
             last_lines = log.read_text(errors="replace").splitlines()[-5:] if log.exists() else []
             raise StoreError("\n  ".join([f"{error}; its log {log} ends:", *last_lines])) from error
 
+    def _stop_server(self, pid: int) -> None:
+        """By signals, which need no way through the parent folders; they may have been closed meanwhile."""
+        for how in (signal.SIGINT, signal.SIGQUIT):  # fast; at once, with recovery at the next start
+            os.kill(pid, how)
+            if _comes_true(lambda: not _is_running(pid), STOP_TIMEOUT_S):
+                break
+        if self._socket_dir is not None and self._socket_dir.parent != self.data_dir:
+            self._socket_dir.rmdir()
+
     def _running_pid(self) -> int | None:
         """The server of this folder, as opposed to a process that got a dead server's number."""
         pid = _first_line_as_pid(self.cluster_dir / "postmaster.pid")
@@ -254,13 +262,11 @@ class EmbeddedPostgres:
 
     def _wait_for_leftovers(self) -> None:
         """Children of a killed server leave by themselves; two servers in one folder would ruin it."""
-        deadline = time.monotonic() + LEFTOVER_TIMEOUT_S
-        while leftovers := self._own_processes():
-            if time.monotonic() > deadline:
-                raise StoreError(
-                    f"processes of an earlier server still work in {self.cluster_dir}: end them (kill {' '.join(map(str, leftovers))}) and start again"
-                )
-            time.sleep(0.05)
+        if not _comes_true(lambda: not self._own_processes(), LEFTOVER_TIMEOUT_S):
+            numbers = " ".join(map(str, self._own_processes()))
+            raise StoreError(
+                f"processes of an earlier server still work in {self.cluster_dir}: end them (kill {numbers}) and start again"
+            )
 
     def _forget_dead_pid(self, path: Path) -> None:
         """PostgreSQL itself takes any living process of the same account for its predecessor. Called
@@ -349,6 +355,23 @@ def _first_line_as_pid(path: Path) -> int | None:
         return None
 
 
+def _comes_true(condition: Callable[[], bool], within_s: float) -> bool:
+    deadline = time.monotonic() + within_s
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(POLL_S)
+    return True
+
+
+def _is_running(pid: int) -> bool:
+    """Not counting what ended and waits for its parent to take note; in a container that may take long."""
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
 def _passwd(uid: int) -> pwd.struct_passwd:
     try:
         return pwd.getpwuid(uid)
@@ -360,7 +383,10 @@ def _passwd(uid: int) -> pwd.struct_passwd:
 
 
 def _account_name(uid: int) -> str:
-    return _passwd(uid).pw_name
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"account number {uid}"
 
 
 def _account_below_root() -> pwd.struct_passwd:

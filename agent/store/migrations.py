@@ -118,7 +118,7 @@ async def migrate_up(url: str, to: int | None = None, folder: Path = MIGRATIONS)
         pending = migrations[len(applied) : last]
         for migration in pending:
             await _apply(connection, migration)
-        await _maintain_partitions(connection)
+        await _make_partitions(connection)
     return pending
 
 
@@ -200,10 +200,10 @@ async def _history(connection: Connection) -> list[_Applied]:
     return [_Applied(row["version"], row["name"], row["checksum"], row["applied_at"]) for row in rows]
 
 
-async def _maintain_partitions(connection: Connection) -> None:
-    name = "observability.maintain_partitions(timestamptz)"
+async def _make_partitions(connection: Connection) -> None:
+    name = "observability.make_partitions(timestamptz)"
     if await connection.fetchval("SELECT to_regprocedure($1) IS NOT NULL", name):
-        await connection.execute("SELECT observability.maintain_partitions(now())")
+        await connection.execute("SELECT observability.make_partitions(now())")
 
 
 async def _apply(connection: Connection, migration: Migration) -> None:
@@ -230,9 +230,8 @@ async def _transaction(connection: Connection, file: str, sql: str) -> AsyncIter
     except asyncpg.PostgresError as error:
         position = int(getattr(error, "position", None) or 0)
         line = f", line {sql.count(chr(10), 0, position) + 1}" if position else ""
-        hint = f" ({error.hint})" if getattr(error, "hint", None) else ""
         raise StoreError(
-            f"migration {file}{line}: {error}{hint}. Nothing of this file was applied; what came before stays"
+            f"migration {file}{line}: {error}\nNothing of this file was applied; what came before stays"
         ) from error
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
+import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import asyncpg
 import pytest
@@ -42,14 +45,34 @@ CREATE TABLE public.schema_migrations (version INTEGER PRIMARY KEY, applied_at T
 
 
 @pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
-    with EmbeddedPostgres(tmp_path_factory.mktemp("postgres")) as running:
+def server() -> Iterator[EmbeddedPostgres]:
+    # Not below pytest's own folder: another run of pytest closes that one to other accounts.
+    with (
+        tempfile.TemporaryDirectory(prefix="kubechat-obs-test-") as folder,
+        EmbeddedPostgres(Path(folder) / "postgres") as running,
+    ):
+        # Nothing here outlives the session, so nothing is waited for on its way to the disk.
+        asyncio.run(execute(running.url, "ALTER SYSTEM SET fsync = off", "SELECT pg_reload_conf()"))
         yield running
 
 
-@pytest.fixture
-def empty_url(server: EmbeddedPostgres) -> str:
-    return server.ensure_database(f"empty_{next(NUMBERS)}")
+@pytest.fixture(scope="session")
+def migrated(server: EmbeddedPostgres) -> str:
+    """A database with the whole schema, to be copied."""
+    asyncio.run(migrate_up(server.ensure_database("migrated")))
+    return "migrated"
+
+
+@pytest_asyncio.fixture
+async def empty_url(server: EmbeddedPostgres) -> AsyncIterator[str]:
+    async with new_database(server, "template0") as url:
+        yield url
+
+
+@pytest_asyncio.fixture
+async def url(server: EmbeddedPostgres, migrated: str) -> AsyncIterator[str]:
+    async with new_database(server, migrated) as url:
+        yield url
 
 
 @pytest_asyncio.fixture
@@ -60,16 +83,24 @@ async def kubechat_url(empty_url: str) -> str:
 
 
 @pytest_asyncio.fixture
-async def url(empty_url: str) -> str:
-    await migrate_up(empty_url)
-    return empty_url
-
-
-@pytest_asyncio.fixture
 async def database(url: str) -> AsyncIterator[Database]:
     opened = await Database.open(url, max_connections=3)
     yield opened
     await opened.close()
+
+
+async def execute(url: str, *statements: str) -> None:
+    async with connected(url) as connection:
+        for statement in statements:
+            await connection.execute(statement)
+
+
+@asynccontextmanager
+async def new_database(server: EmbeddedPostgres, template: str) -> AsyncIterator[str]:
+    name = f"test_{next(NUMBERS)}"
+    await execute(server.url, f"CREATE DATABASE {name} TEMPLATE {template}")
+    yield server.url_of(name)
+    await execute(server.url, f"DROP DATABASE {name} WITH (FORCE)")
 
 
 @asynccontextmanager
@@ -79,3 +110,10 @@ async def connected(url: str) -> AsyncIterator[Connection]:
         yield connection
     finally:
         await connection.close()
+
+
+@pytest.fixture
+def short_folder() -> Iterator[Path]:
+    """For a server of the test's own; see ``server``."""
+    with tempfile.TemporaryDirectory(prefix="kubechat-obs-test-") as folder:
+        yield Path(folder)

@@ -113,7 +113,9 @@ async def test_times_come_back_in_utc_whatever_zone_they_were_given_in(store: In
 
 async def test_texts_of_any_kind_are_stored(store: IncidentStore) -> None:
     odd = "a\x00b'; DROP TABLE alert_incidents; -- \u202e \U0001f4a5"
-    written = await store.upsert(replace(incident(), title=odd, description=odd, metadata={"services": [odd]}))
+    written = await store.upsert(
+        replace(incident(), title=odd, description=odd, metadata={"services": [odd]})
+    )
     assert written.title == odd.replace("\x00", "\ufffd")
     assert await store.list(service=odd) == [written]
 
