@@ -11,11 +11,11 @@ import asyncio
 from collections import Counter
 from typing import Any
 
-import ray
 import structlog
 
 from actors.handles import connect
 from actors.places import detector_name
+from actors.placing import actor
 from actors.ports import Health
 from actors.progress import Progress
 from actors.stream.actor import Increments
@@ -102,4 +102,4 @@ class Detector:
             self._unreported.pop(0)
 
 
-DetectorActor = ray.remote(max_restarts=-1, max_concurrency=100, num_cpus=0)(Detector)
+DetectorActor = actor(Detector, max_concurrency=100)

@@ -22,7 +22,7 @@ from actors.places import (
     stream_count,
     stream_name,
 )
-from actors.ports import CorrelatorPort, GatewayPort, StreamPort, SupervisorPort
+from actors.ports import Ports
 from agent.errors import Overloaded
 from agent.settings import Settings
 
@@ -66,21 +66,17 @@ class StreamTold(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Ports:
+class Handles(Ports):
     """Everything that an actor may call."""
 
-    supervisor: SupervisorPort
-    gateway: GatewayPort
-    streams: tuple[StreamPort, ...]
-    correlator: CorrelatorPort
     aggregator: Any
 
 
-def connect(settings: Settings) -> Ports:
+def connect(settings: Settings) -> Handles:
     def proxy(name: str) -> Any:
         return Proxy(name, settings.ray.namespace)
 
-    return Ports(
+    return Handles(
         supervisor=proxy(SUPERVISOR),
         gateway=proxy(GATEWAY),
         streams=tuple(proxy(stream_name(i)) for i in range(stream_count(settings))),

@@ -19,9 +19,16 @@ from typing import Any
 import ray
 from ray.exceptions import RayActorError
 
-from actors.handles import Ports, connect
+from actors.handles import Handles, connect
 from actors.places import (
-    AGGREGATOR, CORRELATOR, GATEWAY, SUPERVISOR, database_folder, detector_name, stream_count, stream_name,
+    AGGREGATOR,
+    CORRELATOR,
+    GATEWAY,
+    SUPERVISOR,
+    database_folder,
+    detector_name,
+    stream_count,
+    stream_name,
 )  # fmt: skip
 from actors.ports import Status
 from actors.supervisor import Place, SupervisorActor
@@ -73,7 +80,7 @@ class Layer:
         self._postgres: EmbeddedPostgres | None = None
         self._supervisor: Any = None
         self._own_ray = False
-        self.ports: Ports | None = None
+        self.ports: Handles | None = None
 
     def __enter__(self) -> Layer:
         try:

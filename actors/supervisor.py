@@ -21,6 +21,7 @@ from ray.exceptions import RayError
 from ray.util.metrics import Gauge
 
 from actors.places import SUPERVISOR
+from actors.placing import actor
 from actors.ports import Health, Status
 from actors.progress import Progress
 from agent.settings import Settings
@@ -149,4 +150,4 @@ def _unknown(place: Place) -> Health:
     return Health(name=place.name, kind=place.kind, pid=0, incarnation=0, state="starting")
 
 
-SupervisorActor = ray.remote(max_restarts=-1, max_concurrency=1000, num_cpus=0)(Supervisor)
+SupervisorActor = actor(Supervisor, max_concurrency=1000)

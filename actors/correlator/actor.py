@@ -15,20 +15,22 @@ from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
-import ray
 import structlog
+from agent.recommendations.rules import recommended
 
 from actors.correlator.keep import load, save
+from actors.correlator.shapes import edge_json, incident_json
 from actors.correlator.view import NS, Stretch, TenantView
 from actors.handles import connect
 from actors.places import CORRELATOR, state_folder
+from actors.placing import actor
 from actors.ports import Health
 from actors.progress import Progress
 from agent.correlation.incidents import Incident, IncidentChange
 from agent.detection.anomaly import AnomalyEvent
-from agent.errors import NotFound, ObservabilityError
-from agent.recommendations.rules import recommended
+from agent.errors import NotFound, ObservabilityError, Overloaded
 from agent.rootcause.answer import Answer
+from agent.rootcause.settings import RootCauseSettings
 from agent.settings import Settings
 from agent.store.database import Database
 from agent.store.incidents import IncidentRow, IncidentStore, Severity, Status
@@ -51,7 +53,7 @@ class Correlator:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def __repr__(self) -> str:
-        open_ = sum(len(view.book.open_incidents()) for view in self._views.values())
+        open_ = sum(len(view.open_incidents()) for view in self._views.values())
         return f"Correlator({open_} open incidents, {self._counts['answers']} answers)"
 
     async def start(self) -> Health:
@@ -60,7 +62,7 @@ class Correlator:
                 database = self._settings.database
                 pool = await Database.open(
                     database.url.reveal(),
-                    size=database.pool_size,
+                    max_connections=database.pool_size,
                     statement_timeout_s=database.statement_timeout_s,
                 )
                 self._incidents = IncidentStore(pool)
@@ -75,7 +77,7 @@ class Correlator:
             "tenants": float(len(views)),
             "segments": float(sum(len(view.baseline.segments) for view in views)),
             "edges": float(sum(len(view.topology.edges(view.mark_ns)) for view in views)),
-            "open_incidents": float(sum(len(view.book.open_incidents()) for view in views)),
+            "open_incidents": float(sum(len(view.open_incidents()) for view in views)),
             "answers_total": float(self._counts["answers"]),
             "incidents_total": float(self._counts["incidents"]),
         }
@@ -97,12 +99,12 @@ class Correlator:
 
     async def topology(self, tenant: str) -> list[dict[str, Any]]:
         view = self._views.get(tenant)
-        return [_edge(edge) for edge in view.topology.edges(view.mark_ns)] if view else []
+        return [edge_json(edge) for edge in view.topology.edges(view.mark_ns)] if view else []
 
     async def incidents(self, tenant: str) -> list[dict[str, Any]]:
         view = self._views.get(tenant)
         found = view.book.incidents() if view else ()
-        return [_incident(incident) for incident in sorted(found, key=lambda i: -i.opened_ns)]
+        return [incident_json(incident) for incident in sorted(found, key=lambda i: -i.opened_ns)]
 
     async def _follow(self) -> None:
         """Take in what is closed, for every tenant, for good."""
@@ -142,7 +144,7 @@ class Correlator:
             )
         answer = await asyncio.to_thread(view.answer, question, service, telemetry)
         self._counts["answers"] += 1
-        open_ = [i.id for i in view.book.open_incidents() if i.onset_ns < stretch.end_ns]
+        open_ = [i.id for i in view.open_incidents() if i.onset_ns < stretch.end_ns]
         took_ms = round((time.perf_counter() - began) * 1e3, 1)
         return msgspec.structs.replace(
             recommended(answer), took_ms=took_ms, incident_id=open_[0] if open_ else ""
@@ -199,14 +201,15 @@ class Correlator:
 
     async def _publish(self, tenant: str, change: IncidentChange) -> None:
         try:
-            await self._ports.aggregator.publish_incident(
-                tenant, {"kind": str(change.kind), **_incident(change.incident)}
+            await self._ports.aggregator.publishincident_json(
+                tenant, {"kind": str(change.kind), **incident_json(change.incident)}
             )
         except ObservabilityError as error:
             structlog.get_logger().info("the live feed is away", reason=str(error))
 
     async def _write(self, incident: Incident, more: dict[str, Any]) -> None:
-        assert self._incidents is not None  # there are no changes before the start
+        if self._incidents is None:
+            raise Overloaded("the correlator is starting")
         await self._incidents.upsert(
             IncidentRow(
                 id=incident.id,
@@ -216,12 +219,12 @@ class Correlator:
                 status=Status.RESOLVED if incident.resolved_ns else Status.OPEN,
                 triggered_at=_time(incident.opened_ns),
                 resolved_at=_time(incident.resolved_ns) if incident.resolved_ns else None,
-                metadata={**_incident(incident), **more},
+                metadata={**incident_json(incident), **more},
             )
         )
 
     def _view(self, tenant: str) -> TenantView:
-        return TenantView(tenant, self._settings.rootcause, self._settings.streams.window_s)
+        return TenantView(tenant, RootCauseSettings(), self._settings.streams.window_s)
 
     def _view_of(self, tenant: str) -> TenantView:
         return (
@@ -240,4 +243,4 @@ def _time(time_ns: int) -> datetime:
     return datetime.fromtimestamp(time_ns / NS, UTC)
 
 
-CorrelatorActor = ray.remote(max_restarts=-1, max_concurrency=200, num_cpus=0)(Correlator)
+CorrelatorActor = actor(Correlator, max_concurrency=200)

@@ -10,14 +10,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import msgspec
+from agent.rootcause.engine import analyse
+from agent.rootcause.question import parse
 
-from agent.correlation.incidents import IncidentBook, IncidentChange
+from agent.correlation.incidents import Incident, IncidentBook, IncidentChange
 from agent.correlation.topology import Topology
 from agent.detection.anomaly import AnomalyEvent
 from agent.rootcause.answer import Answer
 from agent.rootcause.baseline import Baseline
-from agent.rootcause.engine import analyse
-from agent.rootcause.question import parse
 from agent.rootcause.settings import RootCauseSettings
 from agent.telemetry.frames import Telemetry
 
@@ -68,7 +68,7 @@ class TenantView:
 
     def report(self, events: Sequence[AnomalyEvent]) -> list[IncidentChange]:
         """Group anomalies into incidents; what lies in an incident is not normal time."""
-        changes = self.book.update(events, self.topology, self.mark_ns)
+        changes = self.book.observe(events, self.topology, self.mark_ns)
         for change in changes:
             incident = change.incident
             self.baseline.exclude(
@@ -76,9 +76,12 @@ class TenantView:
             )
         return changes
 
+    def open_incidents(self) -> list[Incident]:
+        return [incident for incident in self.book.incidents() if incident.open]
+
     def stretch_of(self, at_ns: int) -> Stretch:
         """What a question asked at ``at_ns`` is about."""
-        open_ = [i for i in self.book.open_incidents() if i.onset_ns < at_ns]
+        open_ = [i for i in self.open_incidents() if i.onset_ns < at_ns]
         if not open_:
             return Stretch(at_ns - int(self._settings.window_s * NS), at_ns)
         start = min(i.onset_ns for i in open_) - int(BEFORE_ONSET_S * NS)

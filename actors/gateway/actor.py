@@ -6,7 +6,6 @@ import asyncio
 import time
 from typing import Any
 
-import ray
 from aiohttp import web
 
 from actors.gateway.committer import Committer
@@ -15,8 +14,10 @@ from actors.gateway.otlp_grpc import otlp_server
 from actors.gateway.otlp_http import otlp_app
 from actors.handles import stream_handles
 from actors.places import log_folder, stream_count
+from actors.placing import actor
 from actors.ports import Health
 from actors.progress import Progress
+from agent.errors import Overloaded
 from agent.settings import Settings
 from agent.telemetry.batch import Reject, Signal
 from agent.windows.log import LogWriter
@@ -69,7 +70,8 @@ class Gateway:
 
     async def take(self, signal: Signal, body: bytes, tenant: str) -> dict[Reject, int]:
         """Make a body durable; the rows that were refused, by reason."""
-        assert self._committer is not None  # the ports open after the logs
+        if self._committer is None:
+            raise Overloaded("the gateway is starting")
         now_ns = time.time_ns()
         if len(body) > INLINE_BYTES:
             accepted = await asyncio.to_thread(self._intake.accept, signal, body, tenant, now_ns)
@@ -105,4 +107,4 @@ class Gateway:
         }
 
 
-GatewayActor = ray.remote(max_restarts=-1, max_concurrency=10_000, num_cpus=0)(Gateway)
+GatewayActor = actor(Gateway, max_concurrency=10_000)

@@ -55,8 +55,9 @@ class Committer:
 
     async def stop(self) -> None:
         """Commit what waits, then end."""
-        while self._waiting:
-            await asyncio.sleep(0.01)
+        waiting = [done for _, done in self._waiting]
+        if waiting:
+            await asyncio.wait(waiting)
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

@@ -10,6 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -26,7 +27,7 @@ from agent.windows import record
 from agent.windows.placement import owner
 
 Buffers = list[bytes | memoryview]
-Decoder = Callable[[bytes], Batch]
+Decoder = Callable[[bytes], Any]
 
 TENANT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,63}")
 MAX_REMEMBERED_RESOURCES = 100_000
@@ -106,7 +107,7 @@ class Intake:
             )
         self._tenants.add(tenant)
 
-    def _records(self, signal: Signal, batch: Batch, tenant: str, now_ns: int) -> list[tuple[int, Buffers]]:
+    def _records(self, signal: Signal, batch: Any, tenant: str, now_ns: int) -> list[tuple[int, Buffers]]:
         if not len(batch):
             return []
         present = np.unique(batch.block)

@@ -8,15 +8,14 @@ from collections import deque
 from typing import Any
 
 import msgspec
-import ray
 
 from actors.places import log_folder, stream_name
-from actors.ports import LiveBatch, RedSeries, SourceInfo
+from actors.placing import actor
+from actors.ports import Health, LiveBatch, RedSeries, SourceInfo
 from actors.progress import Progress
 from actors.stream.core import JOURNAL_ENTRIES, Increment, Stream
 from actors.stream.live import LiveFeed
 from actors.stream.lookup import find_log, find_samples, find_trace, red_series, source_infos
-from actors.ports import Health
 from agent.errors import Overloaded
 from agent.settings import Settings
 from agent.telemetry.frames import Telemetry
@@ -81,13 +80,11 @@ class SourceStream:
         if self._progress.state != "ready":
             raise Overloaded(f"{self._progress.name} is starting")
         async with self._applying:
-            records = 0
             now_s = time.monotonic()
-            for window, applied in self._stream.follow(self._target):
+            for done, (window, applied) in enumerate(self._stream.follow(self._target)):
                 if self._live.wanted(window.tenant, now_s):
                     self._live.publish(window, applied)
-                records += 1
-                if records % YIELD_RECORDS == 0:
+                if done % YIELD_RECORDS == 0:
                     self._live.wake()
                     await asyncio.sleep(0)
         self._live.wake()
@@ -151,4 +148,4 @@ class SourceStream:
             ) from None
 
 
-StreamActor = ray.remote(max_restarts=-1, max_concurrency=1000, num_cpus=0)(SourceStream)
+StreamActor = actor(SourceStream, max_concurrency=1000)

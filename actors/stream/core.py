@@ -134,7 +134,8 @@ class Stream:
 
 def _span_frame(window: TenantWindow, applied: Applied) -> SpanFrame:
     batch, rows = applied.batch, applied.rows
-    assert isinstance(batch, SpanBatch)
+    if not isinstance(batch, SpanBatch):
+        raise TypeError(f"expected spans, got {applied.signal}")
     return SpanFrame(
         trace_hi=batch.trace_hi[rows], trace_lo=batch.trace_lo[rows], span_id=batch.span_id[rows],
         parent_id=batch.parent_id[rows], start_ns=batch.start_ns[rows], end_ns=batch.end_ns[rows],

@@ -8,6 +8,7 @@ it missed; it never holds anything up.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import Counter, deque
 from collections.abc import Iterator
 from typing import Any
@@ -63,10 +64,8 @@ class LiveFeed:
             return LiveBatch(self._epoch, self._cursor, (), {})
         if self._cursor == cursor and wait_s > 0:
             news = self._news
-            try:
+            with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(news.wait(), wait_s)
-            except TimeoutError:
-                pass
         frames = tuple(frame for at, frame in self._frames if at > cursor and frame.tenant == tenant)
         missed: Counter[str] = Counter()
         for at, who, signal, rows in self._dropped:

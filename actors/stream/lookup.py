@@ -14,7 +14,7 @@ from actors.stream.live import hex_ids
 from agent.detection.red import RedKind
 from agent.errors import BadInput, NotFound
 from agent.telemetry.frames import split_ref
-from agent.telemetry.otlp_attributes import log_details, span_details
+from agent.telemetry.otlp_details import log_details, span_details
 from agent.windows.log import LogReader
 
 MAX_TRACE_SPANS = 10_000
@@ -58,7 +58,8 @@ def red_series(
     held = stream.tenants.get(tenant)
     if held is None:
         return []
-    keys = [key for key in held.store.keys() if key.tenant == tenant and service in (None, key.service)]
+    stored = held.store.keys()
+    keys = [key for key in stored if key.tenant == tenant and service in (None, key.service)]
     if by_operation:
         wanted = [(key.service, key.operation, key.kind) for key in keys]
     else:

@@ -8,8 +8,9 @@ left out and counted in ``left_out``, by reason.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,20 +18,35 @@ import numpy.typing as npt
 
 from agent.settings import StreamSettings
 from agent.telemetry.batch import (
-    ANY_STRING,
+    COMPONENT_COUNT,
     COMPONENT_PART,
+    COMPONENT_SUM,
+    METRIC_EXP_HISTOGRAM,
+    METRIC_HISTOGRAM,
+    METRIC_SUMMARY,
+    TEMPORALITY_CUMULATIVE,
+    Batch,
     LogBatch,
     MetricBatch,
     Signal,
     SpanBatch,
     from_columns,
 )
-from agent.telemetry.batch import TEMPORALITY_CUMULATIVE
 from agent.telemetry.frames import (
-    I32, I64, REF_SHIFT, U64, Bool, LogFrame, MetricFrame, Series, SpanFrame, Telemetry,
+    I32,
+    I64,
+    REF_SHIFT,
+    U64,
+    Bool,
+    LogFrame,
+    MetricFrame,
+    Series,
+    SpanFrame,
+    Telemetry,
 )  # fmt: skip
 from agent.telemetry.otlp_attributes import point_labels, resource_attributes
 from agent.telemetry.shapes import shape_hashes, shape_text
+from agent.telemetry.source import Source
 from agent.windows.columns import ColumnWindow
 from agent.windows.hashindex import HashIndex, SeenSet
 from agent.windows.record import Record
@@ -58,7 +74,7 @@ class Applied:
     which of its rows they are, and their codes (``code`` is the name, template or series)."""
 
     signal: Signal
-    batch: SpanBatch | LogBatch | MetricBatch
+    batch: Batch
     rows: I64
     source: I32
     code: I32
@@ -73,7 +89,7 @@ class Texts:
         self.texts: list[str] = [OTHER]
         self._table: tuple[str, ...] = ()
 
-    def codes(self, hashes: U64, text_of: Any) -> I32:
+    def codes(self, hashes: U64, text_of: Callable[[int], str]) -> I32:
         codes, new_rows = self._index.codes(hashes)
         self.texts.extend(text_of(int(row)) for row in new_rows)
         return np.asarray(codes + np.int32(1), np.int32)
@@ -205,7 +221,7 @@ class TenantWindow:
         rows = {name: column for name, column in columns.items() if name != "size"}
         return LogFrame(**rows, sources=self.sources.table(), templates=self.templates.table())
 
-    def _source_codes(self, batch: SpanBatch | LogBatch | MetricBatch, times: I64) -> I32:
+    def _source_codes(self, batch: Batch, times: I64) -> I32:
         """The source of every row; -1 where the tenant has too many."""
         codes = np.full(len(batch.block_off), -1, np.int32)
         first_row = np.searchsorted(batch.block, np.arange(len(codes)))
@@ -215,14 +231,11 @@ class TenantWindow:
             row = first_row[block]
             if row < len(times) and batch.block[row] == block:
                 resource = batch.raw[off : off + length].tobytes()
-                codes[block] = self.sources.code(
-                    resource,
-                    lambda off=off, length=length: resource_attributes(batch.raw, off, length),
-                    int(times[row]),
-                )
+                parse = partial(resource_attributes, batch.raw, off, length)
+                codes[block] = self.sources.code(resource, parse, int(times[row]))
         return codes[batch.block]
 
-    def _admit(self, batch: SpanBatch | LogBatch | MetricBatch, record: Record, source: I32) -> I64:
+    def _admit(self, batch: Batch, record: Record, source: I32) -> I64:
         """The rows that belong into the window."""
         keep = source >= 0
         self.left_out["source_limit"] += int(len(keep) - keep.sum())
@@ -240,7 +253,9 @@ class TenantWindow:
 
     def _append_spans(self, batch: SpanBatch, rows: I64, source: I32, record: Record) -> I32:
         off, length = batch.name_off[rows], batch.name_len[rows]
-        name = self.names.codes(batch.name_hash[rows], lambda i: _text(batch.raw, off[i], length[i]))
+        name = self.names.codes(
+            batch.name_hash[rows], lambda i: _text(batch.raw, int(off[i]), int(length[i]))
+        )
         columns = {key: getattr(batch, key)[rows] for key in SPAN_SCHEMA if hasattr(batch, key)}
         columns |= {
             "source": source,
@@ -278,9 +293,9 @@ class TenantWindow:
         self.left_out["series_limit"] += int(len(kept) - kept.sum())
         rows, source, series = rows[kept], source[kept], series[kept]
         if len(rows):
-            columns = {"time_ns": batch.time_ns[rows], "series": series, "value": batch.value[rows]}
-            self.samples.append(columns, record.position)
-            self._fresh.append((series, columns["time_ns"], columns["value"]))
+            time_ns, value = batch.time_ns[rows], batch.value[rows]
+            self.samples.append({"time_ns": time_ns, "series": series, "value": value}, record.position)
+            self._fresh.append((series, time_ns, value))
             del self._fresh[:-MAX_FRESH]
         return rows, source, series
 
@@ -314,7 +329,7 @@ class TenantWindow:
                 self.sources.saw(code, signal.value, rows, last_ns)
 
 
-def _times(batch: SpanBatch | LogBatch | MetricBatch) -> I64:
+def _times(batch: Batch) -> I64:
     """What ages a row: a span's end, since it is sent when it ended."""
     return batch.end_ns if isinstance(batch, SpanBatch) else batch.time_ns
 
@@ -323,6 +338,19 @@ def _text(raw: npt.NDArray[np.uint8], off: int, length: int) -> str:
     return raw[off : off + length].tobytes().decode("utf-8", "replace")
 
 
-def _series(batch: MetricBatch, row: int, source: Any) -> Series:
+def _series(batch: MetricBatch, row: int, source: Source) -> Series:
     name = _text(batch.raw, int(batch.name_off[row]), int(batch.name_len[row]))
-    return Series(source, name + _suffix(batch, row), point_labels(batch, row))
+    return Series(
+        source, name + _suffix(int(batch.kind[row]), int(batch.component[row])), point_labels(batch, row)
+    )
+
+
+def _suffix(kind: int, component: int) -> str:
+    """What the name of a number of a histogram or summary ends with, as Prometheus has it."""
+    if component == COMPONENT_COUNT:
+        return "_count"
+    if component == COMPONENT_SUM:
+        return "_sum"
+    if component >= COMPONENT_PART:
+        return {METRIC_HISTOGRAM: "_bucket", METRIC_EXP_HISTOGRAM: "_zero_count"}.get(kind, "")
+    return ""
