@@ -8,7 +8,7 @@ import numpy as np
 
 from agent.rootcause.baseline import NS, Baseline
 from agent.rootcause.digest import Segment, Stretch, prepare
-from agent.rootcause.fusion import Signal, fuse
+from agent.rootcause.fusion import Signal, fuse, sureness
 from agent.rootcause.latency import Latency, latency
 from agent.rootcause.metrics import Samples, samples_of
 from agent.rootcause.resources import Mesh, Past, Resources, mesh, resources
@@ -38,7 +38,8 @@ class Findings:
 
     @property
     def confidence(self) -> float:
-        return float(min(self.score.max(initial=0.0), 1.0))
+        """How sure it is that the first place is odd, 0 to 1."""
+        return sureness(self.signals, int(np.argmax(self.score))) if len(self.score) else 0.0
 
 
 def find(telemetry: Telemetry, baseline: Baseline) -> Findings:
@@ -63,5 +64,10 @@ def find(telemetry: Telemetry, baseline: Baseline) -> Findings:
     res = resources(samples, place_of, n, telemetry.start_ns, telemetry.end_ns, Past(past, since))
     net = mesh(samples, of_service, n, telemetry.start_ns, telemetry.end_ns, past, since)
     values = {STRUCTURE: s.blame, LATENCY: lat.blame, RESOURCES: res.blame, MESH: net.blame}
-    signals = [Signal(name, *WEIGHTS[name], np.maximum(value, 0)) for name, value in values.items()]
+    # Without traces to contradict them, metrics speak with full weight.
+    scale = 1.0 if len(window.trees) else 1.0 / max(WEIGHTS[RESOURCES][0], WEIGHTS[MESH][0])
+    signals = [
+        Signal(name, WEIGHTS[name][0] * scale, WEIGHTS[name][1], np.maximum(value, 0.0))
+        for name, value in values.items()
+    ]
     return Findings(window, tuple(traced), tuple(past), samples, s, lat, res, net, tuple(signals), fuse(signals))

@@ -103,12 +103,13 @@ def mesh(samples: Samples, places_of_service: dict[str, list[int]], n_places: in
     recent = [s for s in baseline if s.end_ns > since_ns]
     for (caller, callee), (theirs, own) in both.items():
         gap_now = now[theirs] - now[own]
-        past = _paired(recent, samples.key[theirs], samples.key[own])
+        past, level = _paired(recent, samples.key[theirs], samples.key[own])
         if len(past) < MIN_PAST or not np.isfinite(gap_now):
             continue
         median = float(np.median(past))
         q25, q75 = np.quantile(past, [0.25, 0.75])
-        spread = max((q75 - q25) / 1.35, 0.05 * abs(median), 0.5e-3)
+        # A quantile read from buckets is no surer than a part of itself.
+        spread = max((q75 - q25) / 1.35, 0.05 * level, 0.5e-3)
         found.append((caller, callee, float((gap_now - median) / spread), float(gap_now), median))
     blame = np.zeros(n_places)
     for service, at in places_of_service.items():
@@ -120,13 +121,15 @@ def mesh(samples: Samples, places_of_service: dict[str, list[int]], n_places: in
     return Mesh(blame, tuple(sorted(found, key=lambda e: -e[2])))
 
 
-def _paired(recent: Sequence[Segment], a: np.uint64, b: np.uint64) -> F64:
-    gaps = []
+def _paired(recent: Sequence[Segment], a: np.uint64, b: np.uint64) -> tuple[F64, float]:
+    """The gaps between two series, segment by segment, and the median of the first."""
+    gaps, levels = [], []
     for segment in recent:
         at = np.searchsorted(segment.series, np.array([a, b], np.uint64))
         if at.max(initial=0) < len(segment.series) and segment.series[at[0]] == a and segment.series[at[1]] == b:
             gaps.append(float(segment.level[at[0]] - segment.level[at[1]]))
-    return np.array(gaps)
+            levels.append(float(segment.level[at[0]]))
+    return np.array(gaps), float(np.median(levels)) if levels else 0.0
 
 
 def _window_means(samples: Samples, start_ns: int, end_ns: int) -> F64:
