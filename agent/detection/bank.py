@@ -4,7 +4,7 @@ A bin is judged once the watermark has passed its end by the allowed lateness; e
 bins, nothing from when they came, so a replay gives the same anomalies at any speed. For each bin:
 
 1. the detectors *score* it (how many requests beyond the limits of the baseline);
-2. evidence is gathered over the last bins; an anomaly *starts* when it suffices and three of the last five
+2. evidence is gathered over the last bins; an anomaly *starts* when it suffices and three of the last four
    bins with requests are odd by themselves (two where errors overwhelm): a hiccup of some seconds is not;
 3. the detectors *learn* the bin, but a while later and only if no anomaly was found until then, so that a
    slow onset does not become the norm. What lasts longer than ``adapt_after_s`` does become the norm.
@@ -44,7 +44,8 @@ MIN_SHARE: F64 = np.array([0.5, 0.1, 0.3, 0.03])
 
 @dataclass(frozen=True, slots=True)
 class DetectionSettings:
-    """Times are event time. ``lateness_s``: how long after its end a bin may still grow.
+    """Times are event time. ``lateness_s``: how long after its end a bin may still grow;
+    it is learnt between this and ``max_lateness_s``.
     ``warm_up_s``: age at which a unit is judged; ``startup_s`` and ``startup_requests``: the first seconds of a
     service and the first requests of a unit, never learnt from (pools and caches are cold).
     ``learn_delay_bins``: how many bins later a bin is learnt. ``flag_nats``: evidence that makes one bin odd;
@@ -54,9 +55,10 @@ class DetectionSettings:
 
     bin_s: float = 5.0
     lateness_s: float = 2.0
+    max_lateness_s: float = 15.0
     warm_up_s: float = 45.0
-    startup_s: float = 10.0
-    startup_requests: int = 5
+    startup_s: float = 15.0
+    startup_requests: int = 8
     learn_delay_bins: int = 6
     flag_nats: float = 4.0
     start_nats: float = 16.0
@@ -80,7 +82,7 @@ class DetectorBank:
     def __init__(self, settings: DetectionSettings | None = None) -> None:
         self.settings = s = settings or DetectionSettings()
         self.units = UnitTable(s.max_units)
-        self.open = OpenBins(self.units, s.bin_ns, round(s.lateness_s * 1e9))
+        self.open = OpenBins(self.units, s.bin_ns, round(s.lateness_s * 1e9), round(s.max_lateness_s * 1e9))
         self.latency = LatencyDetector(s.latency)
         self.errors = ErrorDetector(s.errors)
         self.traffic = TrafficDetector()

@@ -43,7 +43,7 @@ def judge(
 
     ``n, k, mu`` are rings ``[unit, test, bin]`` of requests, exceedances and expected exceedances; ``slot``
     is the newest. Out, ``[unit, test]``: the strongest evidence of all windows and that window's width;
-    of the last five bins that hold requests, how many exist (``seen``) and how many are odd by themselves
+    of the last four bins that hold requests, how many exist (``seen``) and how many are odd by themselves
     (``flagged``); and whether the newest is odd. A window counts only if its share of exceedances reaches
     ``min_share``: a certain but small effect is not worth waking somebody."""
     ring, tests = n.shape[2], n.shape[1]
@@ -58,7 +58,7 @@ def judge(
                     alone = evidence(bin_k, bin_n, bin_mu / bin_n)
                     few = bin_n < 5 and bin_k >= 1 and bin_k >= 0.5 * bin_n
                     is_odd = (alone >= flag_nats or few) and bin_k >= min_share[test] * bin_n
-                    if there < 5:
+                    if there < 4:
                         there += 1
                         odd += is_odd
                     if back == 0:

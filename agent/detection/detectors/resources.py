@@ -175,16 +175,17 @@ def _settle(track: _Track, until_ns: int) -> None:
 def step_up(
     times: np.ndarray[tuple[int], np.dtype[np.int64]], values: F64
 ) -> tuple[float, int, float, float] | None:
-    """The last three samples stand clear above the median and IQR of those before; needs eleven in all."""
-    if len(values) < 11:
+    """The samples of the last 12 s, at least three, stand clear above the median and IQR of those before."""
+    recent = max(3, int(np.sum(times > times[-1] - 12 * 10**9))) if len(times) else 3
+    if len(values) < recent + 8:
         return None
-    before, now = values[:-3], values[-3:]
+    before, now = values[:-recent], values[-recent:]
     usual, low, high = np.percentile(before, [50, 25, 75])
     noise = (high - low) / 1.35 + 0.2 * usual + 1e-9
     z = float((now.min() - usual) / noise)
     if z < 4 or now.min() < 2 * usual:
         return None
-    return 0.4, int(times[-3]), float(np.median(now)), float(usual)
+    return 0.4, int(times[-recent]), float(np.median(now)), float(usual)
 
 
 def growth(
