@@ -192,7 +192,7 @@ class MetricBatch:
 
 
 Batch = SpanBatch | LogBatch | MetricBatch
-AnyBatch = TypeVar("AnyBatch", SpanBatch, LogBatch, MetricBatch)
+AnyBatch = TypeVar("AnyBatch", bound=SpanBatch | LogBatch | MetricBatch)
 
 BATCH_TYPES: Mapping[Signal, type[Batch]] = {
     Signal.SPANS: SpanBatch,
