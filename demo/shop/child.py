@@ -36,10 +36,8 @@ async def run_until_stopped(on_order: OnOrder) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGTERM, stop.set)
-    supervised = bool(os.environ.get(SUPERVISED))
-    # Ctrl-C reaches every process of the terminal; only the supervisor decides what it means.
-    loop.add_signal_handler(signal.SIGINT, _nothing if supervised else stop.set)
-    obey = asyncio.create_task(_obey(on_order, stop)) if supervised else None
+    loop.add_signal_handler(signal.SIGINT, stop.set)
+    obey = asyncio.create_task(_obey(on_order, stop)) if os.environ.get(SUPERVISED) else None
     await stop.wait()
     if obey is not None:
         obey.cancel()
@@ -58,7 +56,3 @@ async def _orders() -> AsyncIterator[Mapping[str, Any]]:
     )
     while line := await reader.readline():
         yield json.loads(line)
-
-
-def _nothing() -> None:
-    return None

@@ -93,11 +93,11 @@ _ALL = (
     ),
     Fault(
         name="cpu-burn",
-        does="Lets the recommendation service compute for 150 ms on its event loop for each answer.",
+        does="Lets the recommendation service compute for 130 ms on its event loop for each answer.",
         cause="The recommendation service burns CPU and makes its requests queue.",
         services=("recommendation",),
         kinds=frozenset({CauseKind.CPU, CauseKind.SLOW_CODE}),
-        inject=(Turn("recommendation", "refine_ms", 150.0),),
+        inject=(Turn("recommendation", "refine_ms", 130.0),),
     ),
     Fault(
         name="network-delay",
@@ -109,8 +109,8 @@ _ALL = (
     ),
     Fault(
         name="bad-deploy",
-        does="Rolls the cart over to version 2.4.0, whose campaigns do not know most categories.",
-        cause="Version 2.4.0 of the cart raises KeyError for most carts.",
+        does="Rolls the cart over to version 2.4.0, whose campaigns do not know half of the categories.",
+        cause="Version 2.4.0 of the cart raises KeyError for many carts.",
         services=("cart",),
         kinds=frozenset({CauseKind.BAD_DEPLOY, CauseKind.ERRORS}),
         inject=(Release("cart", "2.4.0"),),
@@ -121,15 +121,15 @@ _ALL = (
         cause="The recommendation service leaks memory, slows down and is restarted when it reaches its limit.",
         services=("recommendation",),
         kinds=frozenset({CauseKind.MEMORY, CauseKind.RESTARTS}),
-        inject=(Turn("recommendation", "feed_per_s", 16000.0),),
+        inject=(Turn("recommendation", "feed_per_s", 22000.0),),
     ),
     Fault(
         name="slow-model",
-        does="Makes the language model write some thirty times slower.",
+        does="Makes the language model write fifty times slower.",
         cause="The language model takes seconds for each answer.",
         services=("model",),
         kinds=frozenset({CauseKind.SLOW_MODEL}),
-        inject=(Turn("model", "slowdown", 40.0),),
+        inject=(Turn("model", "slowdown", 50.0),),
     ),
     Fault(
         name="pool-exhausted",

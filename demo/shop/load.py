@@ -31,7 +31,7 @@ PRODUCTS = 80_000
 BARGAIN_RATIO = 0.97  # of the looks are at what is on offer
 GIVE_UP_S = 15.0
 
-JOURNEYS: Mapping[str, float] = {"browse": 0.27, "search": 0.17, "cart": 0.18, "checkout": 0.22, "ask": 0.16}
+JOURNEYS: Mapping[str, float] = {"browse": 0.26, "search": 0.17, "cart": 0.15, "checkout": 0.23, "ask": 0.19}
 CATEGORIES = (
     "kitchen",
     "garden",

@@ -1,7 +1,7 @@
 """Starts the shop's processes, restarts what dies, and breaks things on demand.
 
 Guarantees: after ``start`` every process is ready; a process that dies is started again after
-``RESTART_DELAY_S``, as a kubelet would; one that needs more than ``MEMORY_LIMIT_BYTES`` is killed, as
+``RESTART_DELAY_S``, as a kubelet would; a service that needs more than its memory limit is killed, as
 the kernel would; after ``stop``, and also after the supervisor's own sudden death, none is left.
 """
 
@@ -11,6 +11,7 @@ import asyncio
 import socket
 from collections import Counter
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +19,7 @@ import asyncpg
 import psutil
 
 from demo.shop.faults import Fault, Release, RunSql, Step, TakeAway, Turn, fault
-from demo.shop.process import ChildProcess, Facts
+from demo.shop.process import ChildProcess, Facts, ProcessFailed
 from demo.shop.settings import STOCK_VERSIONS, url_variable
 from demo.shop.view import Seen, Visitors
 
@@ -27,7 +28,7 @@ NEED_DATABASE = ("catalogue", "cart", "checkout")
 HELPERS = ("cache", "network")
 DATABASE, LOAD = "database", "load"
 
-RESTART_DELAY_S = 2.0
+RESTART_DELAY_S = 3.0
 GRACE_S = 6.0
 MEMORY_LIMIT_BYTES = 330 << 20
 MEMORY_CHECK_INTERVAL_S = 0.5
@@ -52,7 +53,8 @@ class Shop:
     """``otlp_endpoint`` is a base URL (HTTP: ``http://127.0.0.1:4318``; gRPC: ``http://127.0.0.1:4317``
     with ``otlp_protocol="grpc"``). ``seed`` fixes the customers' choices, ``rate_scale`` multiplies
     their number (1.0 is about eight pages a second), ``period_s`` is the length of their day.
-    ``data_dir`` keeps the database and, under ``logs/``, what each process writes on stderr."""
+    ``memory_limit_bytes`` (resident) is each service's limit, as a pod has one.
+    A Shop is started once. ``data_dir`` keeps the database and, under ``logs/``, what each process writes on stderr."""
 
     def __init__(
         self,
@@ -63,6 +65,7 @@ class Shop:
         seed: int = 1,
         rate_scale: float = 1.0,
         period_s: float = LOAD_PERIOD_S,
+        memory_limit_bytes: int = MEMORY_LIMIT_BYTES,
     ) -> None:
         self.data_dir = data_dir
         self.visitors = Visitors()
@@ -75,6 +78,7 @@ class Shop:
             "SHOP_LOAD_RATE_SCALE": str(rate_scale),
             "SHOP_LOAD_PERIOD_S": str(period_s),
         }
+        self._memory_limit_bytes = memory_limit_bytes
         self._ports: dict[str, socket.socket] = {}
         self._versions = dict(STOCK_VERSIONS)
         self._children: dict[str, ChildProcess] = {}
@@ -93,10 +97,15 @@ class Shop:
         (self.data_dir / "logs").mkdir(parents=True, exist_ok=True)
         self._ports = {name: _reserved_port() for name in (*SERVICES, *HELPERS)}
         try:
-            await asyncio.gather(
-                self._start_with_database(), *(self._launch(name) for name in (*HELPERS, *SERVICES) if name not in NEED_DATABASE)
-            )  # fmt: skip
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._start_with_database())
+                for name in (*HELPERS, *SERVICES):
+                    if name not in NEED_DATABASE:
+                        group.create_task(self._launch(name))
             await self._launch(LOAD)
+        except ExceptionGroup as failures:
+            await self.stop()
+            raise failures.exceptions[0] from None
         except BaseException:
             await self.stop()
             raise
@@ -189,7 +198,9 @@ class Shop:
 
     async def _start_with_database(self) -> None:
         await self._launch(DATABASE)
-        await asyncio.gather(*(self._launch(name) for name in NEED_DATABASE))
+        async with asyncio.TaskGroup() as group:
+            for name in NEED_DATABASE:
+                group.create_task(self._launch(name))
 
     async def _launch(self, name: str) -> None:
         """Start a process, wait until it is ready, and look after it from then on."""
@@ -206,18 +217,18 @@ class Shop:
 
     async def _look_after(self, name: str, child: ChildProcess) -> None:
         await child.ended()
-        if name in self._away or self._children.get(name) is not child:
-            return
-        self._restarts[name] += 1
-        await asyncio.sleep(RESTART_DELAY_S)
-        await self._launch(name)
+        while name not in self._away and self._children.get(name) is child:
+            self._restarts[name] += 1
+            await asyncio.sleep(RESTART_DELAY_S)
+            with suppress(ProcessFailed):
+                await self._launch(name)
 
     async def _enforce_memory_limit(self) -> None:
         while True:
             await asyncio.sleep(MEMORY_CHECK_INTERVAL_S)
             for name in SERVICES:
                 child = self._children[name]
-                if child.running and _resident_bytes(child.pid) > MEMORY_LIMIT_BYTES:
+                if child.running and _resident_bytes(child.pid) > self._memory_limit_bytes:
                     child.kill()
 
     def _hear(self, facts: Facts) -> None:

@@ -1,0 +1,251 @@
+"""The shop as it is: real processes, a real database, the real SDK, and a receiver of what it sends."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import statistics
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import dataclass
+
+import aiohttp
+import psutil
+import pytest
+import pytest_asyncio
+from aiohttp import web
+
+from demo.shop.faults import FAULTS
+from demo.shop.supervisor import SERVICES, Member, Shop
+from tests.integration.demo.sink import Sink, Span
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+MEMORY_LIMIT_BYTES = 140 << 20
+CLIENT, SERVER = 3, 2
+
+Body = Mapping[str, object]
+Page = tuple[str, str, Body | None]
+QUESTION: Body = {"customer": 1, "product": 3, "question": "Is it heavy?"}
+ITEM: Body = {"product": 2, "quantity": 1}  # lighting, of which the cart's campaigns know nothing
+
+
+@dataclass(slots=True)
+class Open:
+    """An open shop, its customers, and a customer of the test's own."""
+
+    shop: Shop
+    sink: Sink
+    session: aiohttp.ClientSession
+    started: list[Member]
+
+    @property
+    def front(self) -> str:
+        return self.member("front").url
+
+    def member(self, name: str) -> Member:
+        return next(member for member in self.shop.members() if member.name == name)
+
+    async def request(
+        self, method: str, path: str, body: Body | None = None, trace: str = ""
+    ) -> tuple[int, float]:
+        """Status and milliseconds."""
+        headers = {"traceparent": f"00-{trace}-00000000000000aa-01"} if trace else None
+        began_s = time.perf_counter()
+        async with self.session.request(method, self.front + path, json=body, headers=headers) as response:
+            await response.read()
+            return response.status, (time.perf_counter() - began_s) * 1000
+
+    async def median_ms(self, page: Page) -> float:
+        return statistics.median([(await self.request(*page))[1] for _ in range(3)])
+
+    async def spans(self, trace: str, count: int) -> list[Span]:
+        """The spans of a trace, once there are ``count``."""
+        await until(lambda: len(self._of(trace)) >= count, 5.0)
+        return self._of(trace)
+
+    def _of(self, trace: str) -> list[Span]:
+        return [span for span in self.sink.spans if span.trace.hex() == trace]
+
+
+async def until(condition: Callable[[], bool], within_s: float) -> None:
+    """Return when the condition holds; fail when it does not in time."""
+    deadline_s = time.monotonic() + within_s
+    while not condition():
+        assert time.monotonic() < deadline_s, f"not within {within_s} s"
+        await asyncio.sleep(0.05)
+
+
+async def until_true(condition: Callable[[], Awaitable[bool]], within_s: float) -> None:
+    deadline_s = time.monotonic() + within_s
+    while not await condition():
+        assert time.monotonic() < deadline_s, f"not within {within_s} s"
+        await asyncio.sleep(0.05)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def here(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Open]:
+    sink, started = Sink(), list[Member]()
+    runner = web.AppRunner(sink.app(), access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    port = runner.addresses[0][1]
+    shop = Shop(
+        tmp_path_factory.mktemp("shop"), f"http://127.0.0.1:{port}", memory_limit_bytes=MEMORY_LIMIT_BYTES
+    )
+    await shop.start(started.append)
+    async with aiohttp.ClientSession() as session:
+        yield Open(shop, sink, session, started)
+    pids = [member.pid for member in shop.members()]
+    await shop.stop()
+    await runner.cleanup()
+    assert not [pid for pid in pids if psutil.pid_exists(pid)]
+
+
+async def test_every_process_is_announced_once_it_is_ready(here: Open) -> None:
+    names = {member.name for member in here.started}
+    assert names == {*SERVICES, "cache", "network", "database", "load"}
+    assert len({member.pid for member in here.started}) == len(names) == 12
+
+
+async def test_customers_are_served(here: Open) -> None:
+    await until(lambda: here.shop.seen(30).requests >= 20, 15)
+    assert here.shop.seen(30).failed == 0
+
+
+async def test_a_category_is_one_trace_from_the_front_to_the_database(here: Open) -> None:
+    trace = secrets.token_hex(16)
+    await here.request("GET", "/category/kitchen", trace=trace)
+    spans = {span.id: span for span in await here.spans(trace, 4)}
+    (query,) = (span for span in spans.values() if "db.system.name" in span.attributes)
+    chain = [query]
+    while chain[-1].parent in spans:
+        chain.append(spans[chain[-1].parent])
+    assert [(span.service, span.kind) for span in chain] == [
+        ("catalogue", CLIENT), ("catalogue", SERVER), ("front", CLIENT), ("front", SERVER),
+    ]  # fmt: skip
+    assert chain[-1].name == "GET /category/{category}"
+
+
+async def test_a_question_is_one_trace_from_the_front_to_the_model(here: Open) -> None:
+    trace = secrets.token_hex(16)
+    await here.request("POST", "/ask", QUESTION, trace)
+    spans = await here.spans(trace, 9)
+    assert {span.service for span in spans} == {"front", "assistant", "catalogue", "model"}
+    (chat,) = (span for span in spans if "gen_ai.system" in span.attributes)
+    assert chat.name == "chat shop-small-1"
+    assert chat.attributes["gen_ai.usage.input_tokens"] > chat.attributes["gen_ai.usage.output_tokens"] > 0
+
+
+async def test_a_checkout_reaches_payment_through_the_network(here: Open) -> None:
+    trace = secrets.token_hex(16)
+    await here.request("POST", "/cart/9001/items", ITEM)
+    status, _ = await here.request("POST", "/checkout", {"customer": 9001}, trace)
+    spans = await here.spans(trace, 12)
+    assert status in (200, 402)
+    assert {span.service for span in spans} == {"front", "checkout", "cart", "payment"}
+
+
+async def test_log_lines_carry_the_trace_that_they_belong_to(here: Open) -> None:
+    trace = secrets.token_hex(16)
+    await here.request("GET", "/category/garden", trace=trace)
+    await until(lambda: len([log for log in here.sink.logs if log.trace.hex() == trace]) >= 2, 5)
+    assert {log.service for log in here.sink.logs if log.trace.hex() == trace} == {"front", "catalogue"}
+
+
+@pytest.mark.parametrize("name", ["process.cpu.time", "process.memory.usage", "http.server.request.duration"])
+async def test_every_service_sends(here: Open, name: str) -> None:
+    await until(
+        lambda: {m.service for m in here.sink.metrics.values() if m.name == name} == set(SERVICES), 15
+    )
+
+
+async def test_the_resource_says_what_runs_where(here: Open) -> None:
+    await until(lambda: any(span.service == "cart" for span in here.sink.spans), 10)
+    resource = next(span.resource for span in here.sink.spans if span.service == "cart")
+    assert resource["service.namespace"] == "shop"
+    assert resource["service.version"] == "2.3.1"
+    assert resource["service.instance.id"] == resource["k8s.pod.name"]
+    assert resource["service.instance.id"].endswith(f"-{here.member('cart').pid}")
+
+
+@pytest.mark.parametrize(
+    ("fault", "more_ms", "page"),
+    [
+        ("slow-query", 60, ("GET", "/category/kitchen", None)),
+        ("cpu-burn", 100, ("GET", "/product/7?customer=1", None)),
+        ("slow-model", 1000, ("POST", "/ask", QUESTION)),
+        ("cache-lost", 10, ("GET", "/product/2?customer=1", None)),
+    ],
+    ids=["slow-query", "cpu-burn", "slow-model", "cache-lost"],
+)
+async def test_a_fault_slows_its_page_until_it_is_healed(
+    here: Open, fault: str, more_ms: float, page: Page
+) -> None:
+    async def fast_again() -> bool:
+        return await here.median_ms(page) < (healthy_ms + broken_ms) / 2
+
+    healthy_ms = await here.median_ms(page)
+    await here.shop.inject(fault)
+    broken_ms = await here.median_ms(page)
+    await here.shop.heal(fault)
+    assert healthy_ms + more_ms < broken_ms
+    await until_true(fast_again, 10)
+
+
+async def test_network_delay_delays_checkouts_but_not_payment(here: Open) -> None:
+    trace = secrets.token_hex(16)
+    await here.request("POST", "/cart/9002/items", ITEM)
+    await here.shop.inject("network-delay")
+    _, took_ms = await here.request("POST", "/checkout", {"customer": 9002}, trace)
+    await here.shop.heal("network-delay")
+    spans = await here.spans(trace, 12)
+    (payment,) = (span for span in spans if span.service == "payment")
+    assert took_ms > 780
+    assert payment.took_ms < 200
+
+
+async def test_bad_deploy_raises_in_the_new_version_only(here: Open) -> None:
+    trace = secrets.token_hex(16)
+    await here.shop.inject("bad-deploy")
+    broken, _ = await here.request("POST", "/cart/9003/items", ITEM, trace)
+    await here.shop.heal("bad-deploy")
+    healed, _ = await here.request("POST", "/cart/9003/items", ITEM)
+    assert (broken, healed) == (502, 200)
+    server = next(s for s in await here.spans(trace, 8) if s.service == "cart" and s.kind == SERVER)
+    assert server.failed
+    assert server.resource["service.version"] == "2.4.0"
+    assert any("Traceback" in event and "KeyError" in event for event in server.events)
+    assert [
+        log
+        for log in here.sink.logs
+        if log.trace.hex() == trace and log.severity == 17 and log.service == "cart"
+    ]
+
+
+async def test_pool_exhausted_lets_requests_time_out_until_healed(here: Open) -> None:
+    async def fails() -> bool:
+        return (await here.request("GET", "/cart/9004"))[0] == 502
+
+    await here.shop.inject("pool-exhausted")
+    await until_true(fails, 10)
+    await until(lambda: any("waiting for a database connection" in log.body for log in here.sink.logs), 5)
+    await here.shop.heal("pool-exhausted")
+    assert not await fails()
+
+
+async def test_memory_leak_grows_until_the_limit_and_the_service_comes_back(here: Open) -> None:
+    before = here.member("recommendation")
+    await here.shop.inject("memory-leak")
+    await until(
+        lambda: any(m.name == "recommendation" and m.pid != before.pid for m in here.shop.members()), 40
+    )
+    await here.shop.heal("memory-leak")
+    assert here.member("recommendation").restarts == before.restarts + 1
+
+
+async def test_no_telemetry_tells_what_was_broken(here: Open) -> None:
+    words = [*(name for name in FAULTS if name != "none"), "inject", "keep_ratio", "refine_ms", "feed_per_s"]
+    everything = b"".join(here.sink.bodies)
+    assert everything
+    assert not [word for word in words if word.encode() in everything]
