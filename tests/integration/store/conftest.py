@@ -52,7 +52,14 @@ def server() -> Iterator[EmbeddedPostgres]:
         EmbeddedPostgres(Path(folder) / "postgres") as running,
     ):
         # Nothing here outlives the session, so nothing is waited for on its way to the disk.
-        asyncio.run(execute(running.url, "ALTER SYSTEM SET fsync = off", "SELECT pg_reload_conf()"))
+        asyncio.run(
+            execute(
+                running.url,
+                "ALTER SYSTEM SET fsync = off",
+                "ALTER SYSTEM SET full_page_writes = off",
+                "SELECT pg_reload_conf()",
+            )
+        )
         yield running
 
 
@@ -98,7 +105,7 @@ async def execute(url: str, *statements: str) -> None:
 @asynccontextmanager
 async def new_database(server: EmbeddedPostgres, template: str) -> AsyncIterator[str]:
     name = f"test_{next(NUMBERS)}"
-    await execute(server.url, f"CREATE DATABASE {name} TEMPLATE {template}")
+    await execute(server.url, f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY file_copy")
     yield server.url_of(name)
     await execute(server.url, f"DROP DATABASE {name} WITH (FORCE)")
 
