@@ -21,6 +21,7 @@ from agent.rootcause.digest import Counts, Durations, Segment, digest, prepare
 from agent.rootcause.metrics import Last, samples_of
 from agent.rootcause.settings import RootCauseSettings
 from agent.rootcause.templates import Templates
+from agent.rootcause.trees import AMBIGUOUS, Callees, callees
 from agent.telemetry.frames import Telemetry
 
 NS = 1_000_000_000
@@ -35,6 +36,7 @@ class Baseline:
         self._segments: list[Segment] = []
         self._excluded: list[tuple[int, int]] = []
         self._last: Last = {}
+        self.callees: Callees = {}
 
     @property
     def segments(self) -> Sequence[Segment]:
@@ -53,7 +55,8 @@ class Baseline:
         bounds = self._bounds(telemetry.start_ns, telemetry.end_ns)
         if not bounds:
             return 0
-        stretch = prepare(telemetry, self.templates.ids(telemetry.logs.templates, learn=True))
+        stretch = prepare(telemetry, self.templates.ids(telemetry.logs.templates, learn=True), self.callees)
+        self.callees = _seen_last(self.callees, callees(stretch.trees), self.settings.max_keys)
         found = digest(stretch, samples, bounds, self.settings.max_keys)
         for segment in found:
             insort(self._segments, segment, key=lambda s: s.start_ns)
@@ -84,6 +87,7 @@ class Baseline:
                 "segments": [_pack(s) for s in self._segments],
                 "excluded": self._excluded,
                 "last": [(key, *value) for key, value in self._last.items()],
+                "callees": [(spot, *called) for spot, called in self.callees.items()],
                 "templates": self.templates.state(),
             }
         )
@@ -98,6 +102,7 @@ class Baseline:
             found._segments = [_unpack_segment(s) for s in state["segments"]]
             found._excluded = [(start, end) for start, end in state["excluded"]]
             found._last = {key: (time_ns, value) for key, time_ns, value in state["last"]}
+            found.callees = {spot: (service, what) for spot, service, what in state["callees"]}
             found.templates = Templates.from_state(state["templates"])
         except (msgspec.DecodeError, KeyError, TypeError, ValueError) as error:
             raise Malformed("baseline_bytes", f"not a saved baseline: {error}; start with an empty one") from error
@@ -123,6 +128,14 @@ class Baseline:
         if len(self._last) > self.settings.max_keys:
             for key in list(self._last)[: len(self._last) // 2]:
                 del self._last[key]
+
+
+def _seen_last(known: Callees, seen: Callees, limit: int) -> Callees:
+    """Both together, no more than ``limit``; what disagrees is ambiguous."""
+    found = dict(known)
+    for spot, called in seen.items():
+        found[spot] = called if found.pop(spot, called) == called else AMBIGUOUS
+    return dict(list(found.items())[-limit:])
 
 
 def _pack(value: Any) -> Any:

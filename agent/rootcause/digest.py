@@ -16,7 +16,7 @@ import numpy.typing as npt
 from agent.rootcause.hashing import hash_text, hash_texts, mix_columns
 from agent.rootcause.metrics import Samples
 from agent.rootcause.sequences import Transitions, owners_of_logs, transitions
-from agent.rootcause.trees import Places, PlaceTable, Trees, build_trees
+from agent.rootcause.trees import Callees, Places, PlaceTable, Trees, build_trees
 from agent.telemetry.frames import I32, I64, U64, Bool, Telemetry
 
 F32 = npt.NDArray[np.float32]
@@ -41,10 +41,11 @@ class Stretch:
         return transitions(self.trees, self.log_owner, self.telemetry.logs, self.log_template, skip_logs)
 
 
-def prepare(telemetry: Telemetry, template_of_text: U64) -> Stretch:
-    """``template_of_text`` names the template of each entry of the log frame's table."""
+def prepare(telemetry: Telemetry, template_of_text: U64, known: Callees) -> Stretch:
+    """``template_of_text`` names the template of each entry of the log frame's table; ``known`` what
+    is called from where."""
     table = PlaceTable()
-    trees = build_trees(telemetry.spans, table, telemetry.end_ns)
+    trees = build_trees(telemetry.spans, table, telemetry.end_ns, known)
     log_places = table.codes(telemetry.logs.sources)
     logs, spans = telemetry.logs, telemetry.spans
     ids = (spans.trace_hi[trees.frame_row], spans.trace_lo[trees.frame_row], spans.span_id[trees.frame_row])
@@ -191,7 +192,7 @@ def logged_spans(stretch: Stretch) -> Bool:
 def self_keys(stretch: Stretch) -> tuple[I64, U64, U64]:
     """Rows whose self time is their own (not an edge), and their instance and service keys."""
     trees = stretch.trees
-    rows = np.flatnonzero((trees.edge < 0) & trees.whole)
+    rows = np.flatnonzero((trees.callee < 0) & trees.whole)
     place = trees.place[rows]
     operation = trees.operation[rows]
     return rows, mix_columns(stretch.place_hash[place], operation), mix_columns(stretch.service_hash[place], operation)
@@ -200,10 +201,9 @@ def self_keys(stretch: Stretch) -> tuple[I64, U64, U64]:
 def edge_keys(stretch: Stretch) -> tuple[I64, U64, U64]:
     """Rows that only call another place, and keys of (caller, callee, operation called)."""
     trees = stretch.trees
-    rows = np.flatnonzero((trees.edge >= 0) & trees.whole)
-    called = trees.edge[rows]
-    caller, callee = trees.place[rows], trees.place[called]
-    what = trees.operation[called]
+    rows = np.flatnonzero((trees.callee >= 0) & trees.whole)
+    caller, callee = trees.place[rows], trees.callee[rows]
+    what = trees.called_operation[rows]
     near = mix_columns(mix_columns(stretch.place_hash[caller], stretch.place_hash[callee]), what)
     wide = mix_columns(mix_columns(stretch.service_hash[caller], stretch.service_hash[callee]), what)
     return rows, near, wide

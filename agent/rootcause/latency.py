@@ -58,7 +58,7 @@ def latency(window: Stretch, baseline: Sequence[Segment]) -> Latency:
     place = trees.place[rows]
     work = _compare(trees.self_ns, rows, key, wide, place, place, is_new[place], [s.self_time for s in baseline])
     rows, key, wide = edge_keys(window)
-    caller, callee = trees.place[rows], trees.place[trees.edge[rows]]
+    caller, callee = trees.place[rows], trees.callee[rows]
     edges = _compare(
         trees.self_ns, rows, key, wide, caller, callee, is_new[caller] | is_new[callee], [s.edge_time for s in baseline]
     )

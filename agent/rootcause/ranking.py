@@ -36,6 +36,10 @@ class Findings:
     signals: tuple[Signal, ...]
     score: F64
 
+    def operation(self, span: int) -> str:
+        """The name of the span in a row of the window's trees."""
+        return self.window.telemetry.spans.names[self.window.trees.name[span]]
+
     @property
     def confidence(self) -> float:
         """How sure it is that the first place is odd, 0 to 1."""
@@ -44,7 +48,7 @@ class Findings:
 
 def find(telemetry: Telemetry, baseline: Baseline) -> Findings:
     settings = baseline.settings
-    window = prepare(telemetry, baseline.templates.ids(telemetry.logs.templates, learn=False))
+    window = prepare(telemetry, baseline.templates.ids(telemetry.logs.templates, learn=False), baseline.callees)
     past = baseline.normal(telemetry.start_ns, telemetry.end_ns)
     traced = [s for s in past if len(s.places)][-settings.use_segments :]
     samples = samples_of(telemetry.metrics)

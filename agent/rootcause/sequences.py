@@ -32,7 +32,8 @@ _SALT_LOG = np.uint64(hash_text("event:log"))
 class Transitions:
     """One row a transition that happened. ``span`` is the row in ``Trees``; ``time_ns`` that of the
     next event. ``before_kind``/``before_at`` and ``after_kind``/``after_at`` tell the two events: the
-    row in ``Trees`` of the child called (of the callee, for ``CALL_OTHER``), or the row of the log."""
+    row in ``Trees`` of the child called (for ``CALL_OTHER`` that of the callee's span, or of the call
+    where the callee left none), or the row of the log."""
 
     key: U64
     context: U64
@@ -61,7 +62,7 @@ def transitions(trees: Trees, log_owner: I32, logs: LogFrame, template: U64, ski
     used = used[~skip_logs[log_owner[used]]] if len(used) else used
     owner, time_ns, code, kind, at = _events(
         trees.parent, trees.edge, trees.place, trees.start_ns, trees.service, trees.operation,
-        trees.shift_ns, used, log_owner, logs.time_ns, template,
+        trees.called_service, trees.called_operation, trees.shift_ns, used, log_owner, logs.time_ns, template,
     )  # fmt: skip
     order = np.lexsort((code, time_ns, owner))
     return Transitions(
@@ -100,7 +101,7 @@ def _owners(span_hi, span_lo, span_id, log_hi, log_lo, log_span):  # type: ignor
 
 
 @nb.njit(cache=True, nogil=True)
-def _events(parent, edge, place, start, service, operation, shift, used, log_owner, log_time, template):  # type: ignore[no-untyped-def]
+def _events(parent, edge, place, start, service, operation, called_service, called_operation, shift, used, log_owner, log_time, template):  # type: ignore[no-untyped-def]
     calls = 0
     for p in parent:
         calls += p >= 0
@@ -119,7 +120,10 @@ def _events(parent, edge, place, start, service, operation, shift, used, log_own
         owner[i] = up
         time_ns[i] = start[row]
         at[i] = called
-        if place[called] != place[up]:
+        if called_service[row] != 0:
+            kind[i] = CALL_OTHER
+            code[i] = mix(_SALT_OTHER, mix(called_service[row], called_operation[row]))
+        elif place[called] != place[up]:
             kind[i] = CALL_OTHER
             code[i] = mix(_SALT_OTHER, mix(service[called], operation[called]))
         else:

@@ -15,7 +15,8 @@ import numpy as np
 
 from agent.rootcause.digest import Counts, Segment, Stretch, logged_spans
 from agent.rootcause.sequences import CALL_OTHER, END, END_ERROR, LOG, Transitions
-from agent.telemetry.frames import F64, I32, I64, KIND_CLIENT, SYSTEM_DB, U64, Bool
+from agent.rootcause.trees import Trees
+from agent.telemetry.frames import F64, I32, I64, U64, Bool
 
 MIN_CONTEXT, MIN_SEEN = 8, 2
 MIN_ERROR_CONTEXT = 1
@@ -124,19 +125,26 @@ def _targets(window: Stretch, found: Transitions, rows: I64) -> I32:
     after a call, which speaks of the place called when more than one caller does so, or when the call
     itself is what failed."""
     trees = window.trees
-    target = trees.place[found.span[rows]].copy()
-    after_call = (found.before_kind[rows] == CALL_OTHER) & np.isin(found.after_kind[rows], (END, END_ERROR))
+    span = found.span[rows]
+    target = trees.place[span].copy()
+    gives_up = np.isin(found.after_kind[rows], (END, END_ERROR))
+    after_call = gives_up & (found.before_kind[rows] == CALL_OTHER)
     at = np.flatnonzero(after_call)
-    if not len(at):
-        return target
-    callee = trees.place[found.before_at[rows[at]]]
+    callee = _called_place(trees, found.before_at[rows[at]])
     pairs = np.unique(np.stack([callee, target[at]], axis=1), axis=0)
-    callers = np.bincount(pairs[:, 0], minlength=len(window.places))
-    # A client span that ends in error although its callee did not: the call failed on its way.
-    edge_failed = (trees.edge[found.span[rows[at]]] >= 0) & (found.after_kind[rows[at]] == END_ERROR)
-    moved = (callers[callee] >= 2) | edge_failed
+    callers = np.bincount(pairs[pairs[:, 0] >= 0, 0], minlength=len(window.places))
+    moved = (callee >= 0) & (callers[callee] >= 2)
     target[at[moved]] = callee[moved]
+    # A call that ends in error although its callee did not, or left no trace there: it speaks of the callee.
+    failed = np.flatnonzero((trees.callee[span] >= 0) & (found.after_kind[rows] == END_ERROR))
+    target[failed] = trees.callee[span[failed]]
     return target
+
+
+def _called_place(trees: Trees, at: I32) -> I32:
+    """The place that a call's row speaks of: where its span is, or where it was meant to go."""
+    left_none = (trees.callee[at] >= 0) & (trees.edge[at] < 0)
+    return np.where(left_none, trees.callee[at], trees.place[at])
 
 
 def _counts_before(

@@ -11,8 +11,20 @@ from dataclasses import dataclass
 import numba as nb
 import numpy as np
 
-from agent.rootcause.hashing import hash_texts, mix
-from agent.telemetry.frames import I32, I64, U8, U64, Bool, SpanFrame
+from agent.rootcause.hashing import hash_texts, mix, mix_columns
+from agent.telemetry.frames import (
+    I32,
+    I64,
+    KIND_CLIENT,
+    KIND_CONSUMER,
+    KIND_SERVER,
+    SYSTEM_DB,
+    SYSTEM_GEN_AI,
+    U8,
+    U64,
+    Bool,
+    SpanFrame,
+)
 from agent.telemetry.source import Source
 
 
@@ -33,14 +45,22 @@ class Places:
 @dataclass(frozen=True, slots=True)
 class Trees:
     """One row a distinct span, in order of start. ``parent`` and ``edge`` are rows or -1: ``edge`` is
-    the one child, in another place, of a span that does nothing but call it. ``start_ns`` is aligned
-    to the caller's clock by ``shift_ns``. ``whole``: no child can be missing for the reason that
+    the one child, in another place, of a span that does nothing but call it. ``callee`` is the place that
+    such a span calls; it is also told for a call that left no span at its callee, where other calls
+    from the same spot tell it, and is -1 where nothing does; ``called_service`` and
+    ``called_operation`` name what is called, 0 where nothing is. ``start_ns`` is aligned
+    to the caller's clock by ``shift_ns``. ``spot``
+    names where a span is called from: service, its operation and its parent's. ``whole``: no child can be missing for the reason that
     the stretch ended before the span did."""
 
     frame_row: I64
     trace: I32
     parent: I32
     edge: I32
+    callee: I32
+    called_service: U64
+    called_operation: U64
+    spot: U64
     children: I32
     start_ns: I64
     duration_ns: I64
@@ -77,8 +97,14 @@ class PlaceTable:
         return Places(tuple(service for service, _ in keys), tuple(instance for _, instance in keys))
 
 
-def build_trees(spans: SpanFrame, table: PlaceTable, end_ns: int) -> Trees:
-    """``end_ns`` is the end of the stretch the frame covers."""
+# What is called from a spot: (service, operation) hashes; (0, 0) when it is not always the same.
+Callees = dict[int, tuple[int, int]]
+AMBIGUOUS = (0, 0)
+
+
+def build_trees(spans: SpanFrame, table: PlaceTable, end_ns: int, known: Callees) -> Trees:
+    """``end_ns`` is the end of the stretch the frame covers; ``known`` tells what other stretches
+    showed to be called from where."""
     order = np.argsort(spans.start_ns, kind="stable")
     rows, parent, trace, n_traces = _link(
         order, spans.trace_hi, spans.trace_lo, spans.span_id, spans.parent_id
@@ -90,8 +116,24 @@ def build_trees(spans: SpanFrame, table: PlaceTable, end_ns: int) -> Trees:
     duration = np.maximum(spans.end_ns[rows] - raw_start, 0)
     shift = _align(parent, place, raw_start, duration)
     start = raw_start + shift
-    self_ns, edge, children = _self_times(parent, place, start, duration, np.argsort(start, kind="stable"))
+    self_ns, edge, children = _self_times(
+        parent, place, start, duration, spans.kind[rows], np.argsort(start, kind="stable")
+    )
+    operation = _take(hash_texts(spans.names), spans.name[rows], np.uint64)
+    above = np.where(parent >= 0, operation[parent], np.uint64(0)) if len(rows) else operation
+    spot = mix_columns(mix_columns(service, operation), above)
+    called_service = np.where(edge >= 0, service[edge], np.uint64(0)) if len(rows) else service
+    called_operation = np.where(edge >= 0, operation[edge], np.uint64(0)) if len(rows) else operation
+    callee = np.where(edge >= 0, place[edge], -1).astype(np.int32) if len(rows) else place
+    system = spans.system[rows]
+    leaf = (spans.kind[rows] == KIND_CLIENT) & (children == 0) & (system != SYSTEM_DB) & (system != SYSTEM_GEN_AI)
+    _resolve(np.flatnonzero(leaf), spot, _seen(edge, spot, called_service, called_operation, known),
+             _place_of(service, place), called_service, called_operation, callee)  # fmt: skip
     return Trees(
+        callee=callee,
+        called_service=called_service,
+        called_operation=called_operation,
+        spot=spot,
         frame_row=rows,
         trace=trace,
         parent=parent,
@@ -103,14 +145,46 @@ def build_trees(spans: SpanFrame, table: PlaceTable, end_ns: int) -> Trees:
         shift_ns=shift,
         place=place,
         service=service,
-        operation=_take(hash_texts(spans.names), spans.name[rows], np.uint64),
+        operation=operation,
         name=spans.name[rows],
         kind=spans.kind[rows],
         status=spans.status[rows],
-        system=spans.system[rows],
+        system=system,
         whole=spans.end_ns[rows] < end_ns,
         n_traces=n_traces,
     )
+
+
+def callees(trees: Trees) -> Callees:
+    """What is called from each spot of these trees."""
+    return _seen(trees.edge, trees.spot, trees.called_service, trees.called_operation, {})
+
+
+def _seen(edge: I32, spot: U64, service: U64, operation: U64, known: Callees) -> Callees:
+    rows = np.flatnonzero(edge >= 0)
+    columns = np.stack([spot[rows], service[rows], operation[rows]], axis=1)
+    found = dict(known)
+    here: Callees = {}
+    for at, called, what in np.unique(columns, axis=0).tolist():
+        here[at] = (called, what) if here.get(at, (called, what)) == (called, what) else AMBIGUOUS
+    for at, pair in here.items():
+        found[at] = pair if found.get(at, pair) == pair else AMBIGUOUS
+    return found
+
+
+def _place_of(service: U64, place: I32) -> dict[int, int]:
+    """A place of each service, the one seen last."""
+    return dict(zip(service.tolist(), place.tolist(), strict=True))
+
+
+def _resolve(leaves: I64, spot: U64, seen: Callees, place_of: dict[int, int],
+             called_service: U64, called_operation: U64, callee: I32) -> None:  # fmt: skip
+    """Fill in whom calls without a span at their callee were meant for."""
+    for row in leaves:
+        pair = seen.get(int(spot[row]), AMBIGUOUS)
+        if pair != AMBIGUOUS:
+            called_service[row], called_operation[row] = pair
+            callee[row] = place_of.get(pair[0], -1)
 
 
 def _take(table, index, dtype):  # type: ignore[no-untyped-def]
@@ -242,7 +316,7 @@ def _align(parent, place, start, duration):  # type: ignore[no-untyped-def]
 
 
 @nb.njit(cache=True, nogil=True)
-def _self_times(parent, place, start, duration, order):  # type: ignore[no-untyped-def]
+def _self_times(parent, place, start, duration, kind, order):  # type: ignore[no-untyped-def]
     """Duration not covered by children; the row called, of spans that only call; number of children."""
     n = len(parent)
     offsets, kids = _by_parent(parent, order)
@@ -262,6 +336,7 @@ def _self_times(parent, place, start, duration, order):  # type: ignore[no-untyp
                 reached = last
         self_ns[i] = duration[i] - covered
         children[i] = offsets[i + 1] - offsets[i]
-        if children[i] == 1 and place[kids[offsets[i]]] != place[i]:
+        serves = kind[i] == KIND_SERVER or kind[i] == KIND_CONSUMER
+        if children[i] == 1 and not serves and place[kids[offsets[i]]] != place[i]:
             edge[i] = kids[offsets[i]]
     return self_ns, edge, children
