@@ -22,6 +22,8 @@ from agent.secret import Secret
 from agent.setting import Meta, setting
 
 ENV_PREFIX = "KUBECHAT_OBS_"
+# Read by the command line, which may run in the same environment as the layer.
+CLIENT_NAMES = {ENV_PREFIX + "CONFIG", ENV_PREFIX + "URL", ENV_PREFIX + "TOKEN"}
 ENV_ALIASES = {"DATABASE_URL": ("database", "url"), "RAY_ADDRESS": ("ray", "address")}
 
 
@@ -227,7 +229,7 @@ def _read_environment(environ: Mapping[str, str]) -> Iterator[tuple[str, str, st
         if name in ENV_ALIASES and text:
             yield *ENV_ALIASES[name], text
     for name, text in environ.items():
-        if not name.startswith(ENV_PREFIX) or name == ENV_PREFIX + "CONFIG":
+        if not name.startswith(ENV_PREFIX) or name in CLIENT_NAMES:
             continue
         section, _, key = name.removeprefix(ENV_PREFIX).lower().partition("_")
         cls = _sections().get(section)

@@ -5,14 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
-import ray
 
 from actors.aggregator.aggregator import Aggregator
+from actors.aggregator.kept import KeptIncidents
 from actors.places import AGGREGATOR
+from actors.placing import actor
 from actors.ports import Health, Ports
 from actors.progress import Progress
 from agent.observe import configure
 from agent.settings import Settings
+from agent.store.database import Database
+from agent.store.incidents import IncidentStore
 
 
 class RunningAggregator:
@@ -52,9 +55,21 @@ class RunningAggregator:
         configure(self._settings.general.log_level, self._settings.general.log_format, AGGREGATOR)
         found = connect(self._settings)
         ports = Ports(found.supervisor, found.gateway, found.streams, found.correlator)
-        aggregator = Aggregator(self._settings, ports)
+        aggregator = Aggregator(self._settings, ports, await self._store())
         await aggregator.start()
         self._aggregator = aggregator
 
+    async def _store(self) -> KeptIncidents | None:
+        """``None`` where no database is set; then only incidents of this run are shown."""
+        database = self._settings.database
+        if not database.url:
+            return None
+        pool = await Database.open(
+            database.url.reveal(),
+            max_connections=database.pool_size,
+            statement_timeout_s=database.statement_timeout_s,
+        )
+        return KeptIncidents(IncidentStore(pool))
 
-AggregatorActor = ray.remote(max_restarts=-1, max_concurrency=1000, num_cpus=0)(RunningAggregator)  # type: ignore[call-overload]
+
+AggregatorActor = actor(RunningAggregator, max_concurrency=1000)

@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import msgspec
+import numpy as np
 import structlog
 from aiohttp import WSCloseCode, hdrs, web
 from aiohttp.typedefs import Handler
@@ -172,8 +173,18 @@ async def _body(request: web.Request, kind: Any) -> Any:
         ) from None
 
 
+def _plain(value: object) -> object:
+    """NumPy's scalars, which a handler's dicts may hold."""
+    if isinstance(value, np.generic):
+        return value.item()
+    raise NotImplementedError(f"{type(value).__name__} has no JSON form")
+
+
+_ENCODER = msgspec.json.Encoder(enc_hook=_plain)
+
+
 def _json(reply: object, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
-    return web.Response(body=msgspec.json.encode(reply), status=status, headers=headers, content_type=JSON)
+    return web.Response(body=_ENCODER.encode(reply), status=status, headers=headers, content_type=JSON)
 
 
 async def _index(request: web.Request) -> web.Response:

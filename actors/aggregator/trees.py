@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-PARENT_KEYS = ("parent_span_id", "parent_id")
-
 
 def depth_first(spans: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Each span after its parent, children by start, with its ``depth``. A span sent twice stands once;
@@ -30,8 +28,8 @@ def _walk(roots: list[str], children: dict[str, list[str]], ordered: dict[str, i
 
 
 def _start(span: dict[str, Any]) -> float:
-    return float(span.get("start_ns") or 0)
+    return float(span.get("start_s") or 0)
 
 
 def _parent(span: dict[str, Any]) -> str:
-    return next((str(span[key]) for key in PARENT_KEYS if span.get(key)), "")
+    return str(span.get("parent_id") or "")

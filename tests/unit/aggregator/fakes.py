@@ -137,8 +137,8 @@ class FakeStream:
         if trace_id != TRACE_ID:
             return []
         return [
-            {"span_id": f"{self.number}b", "parent_span_id": "0a", "start_ns": 2},
-            {"span_id": f"{self.number}a", "parent_span_id": "", "start_ns": 1},
+            {"span_id": f"{self.number}b", "parent_id": "0a", "start_s": 2},
+            {"span_id": f"{self.number}a", "parent_id": "", "start_s": 1},
         ]
 
     async def log(self, tenant: str, ref: int) -> dict[str, Any]:

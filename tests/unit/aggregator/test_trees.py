@@ -8,7 +8,7 @@ from actors.aggregator.trees import depth_first
 
 
 def span(name: str, parent: str, start: int = 0) -> dict[str, Any]:
-    return {"span_id": name, "parent_span_id": parent, "start_ns": start}
+    return {"span_id": name, "parent_id": parent, "start_s": start}
 
 
 @pytest.mark.parametrize(

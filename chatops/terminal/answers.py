@@ -1,0 +1,88 @@
+"""An answer as a person reads it in a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.markup import escape
+from rich.padding import Padding
+from rich.panel import Panel
+from rich.text import Text
+
+VERDICTS = {
+    "cause": ("red", "Something is wrong, and this is why"),
+    "nothing_unusual": ("green", "Nothing unusual"),
+    "not_enough_data": ("yellow", "Not enough data to say"),
+}
+SIGNAL_STYLES = {
+    "traces": "magenta", "logs": "yellow", "metrics": "cyan", "changes": "blue",
+    "spans": "magenta", "incident": "bold red",
+}  # fmt: skip
+
+
+def render(answer: Mapping[str, Any]) -> RenderableType:
+    colour, title = VERDICTS.get(str(answer.get("verdict")), ("white", str(answer.get("verdict"))))
+    parts: list[RenderableType] = [Text(str(answer.get("summary", ""))), Text(_facts(answer), style="dim")]
+    for cause in answer.get("causes", ()):
+        parts += ["", *_cause(cause)]
+    return Panel(Group(*parts), title=f"[bold]{escape(title)}[/]", border_style=colour, title_align="left")
+
+
+def _facts(answer: Mapping[str, Any]) -> str:
+    facts = [f"confidence {float(answer.get('confidence', 0)):.0%}"]
+    if answer.get("service"):
+        facts.append(f"about {answer['service']}")
+    if answer.get("end_s"):
+        facts.append(f"{clock(answer['start_s'])} to {clock(answer['end_s'])} UTC")
+    if answer.get("took_ms"):
+        facts.append(f"answered in {float(answer['took_ms']):.0f} ms")
+    if answer.get("incident_id"):
+        facts.append(f"incident {answer['incident_id']}")
+    return " · ".join(facts)
+
+
+def _cause(cause: Mapping[str, Any]) -> Iterator[RenderableType]:
+    where = "/".join(str(cause[key]) for key in ("service", "instance") if cause.get(key))
+    head = Text.assemble(
+        (f"{cause.get('rank')}. ", "bold"),
+        (where, "bold red" if cause.get("rank") == 1 else "bold"),
+        f"  {str(cause.get('kind', '')).replace('_', ' ')}",
+        (f"  {float(cause.get('share', 0)):.0%} of the blame", "dim"),
+    )
+    if cause.get("operation"):
+        head.append(f"  {cause['operation']}", style="italic")
+    yield head
+    yield Padding(Text(str(cause.get("statement", ""))), (0, 0, 0, 3))
+    for evidence in cause.get("evidence", ()):
+        yield Padding(_evidence(evidence), (0, 0, 0, 3))
+    for recommendation in cause.get("recommendations", ()):
+        yield Padding(_recommendation(recommendation), (0, 0, 0, 3))
+
+
+def _evidence(evidence: Mapping[str, Any]) -> Text:
+    signal = str(evidence.get("signal", ""))
+    text = Text.assemble((f"{signal:>7} ", SIGNAL_STYLES.get(signal, "")), str(evidence.get("statement", "")))
+    for reference in evidence.get("references", ()):
+        text.append(f"\n        {reference}", style="dim")
+    return text
+
+
+def _recommendation(recommendation: Mapping[str, Any]) -> Text:
+    text = Text.assemble(("   -> do ", "green"), (str(recommendation.get("action", "")), "bold"))
+    if recommendation.get("why"):
+        text.append(f": {recommendation['why']}")
+    if recommendation.get("command"):
+        text.append(f"\n        $ {recommendation['command']}", style="green")
+    return text
+
+
+def clock(seconds: float) -> str:
+    moment = datetime.fromtimestamp(seconds, UTC)
+    return (
+        f"{moment:%H:%M:%S}"
+        if abs(seconds - datetime.now(UTC).timestamp()) < 43_200
+        else f"{moment:%Y-%m-%d %H:%M:%S}"
+    )
