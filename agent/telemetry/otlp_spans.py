@@ -28,6 +28,13 @@ _MAX_NS = np.uint64((1 << 63) - 1)
 _TRACE_ID, _SPAN_ID, _PARENT_ID, _NAME, _ATTRIBUTE, _STATUS = 10, 18, 34, 42, 74, 122
 _KIND, _START, _END = 48, 57, 65
 
+# Prefixes of attribute names as little-endian words, and the masks of their lengths.
+_HTTP, _URL, _DB, _RPC, _GEN_AI, _MESSAGIN = (
+    np.uint64(int.from_bytes(prefix, "little"))
+    for prefix in (b"http.", b"url.", b"db.", b"rpc.", b"gen_ai.", b"messagin")
+)
+_THREE, _FOUR, _FIVE, _SEVEN = (np.uint64((1 << 8 * size) - 1) for size in (3, 4, 5, 7))
+
 
 def decode_spans(body: Body, limits: DecodeLimits = DEFAULT_LIMITS) -> SpanBatch:
     """The spans of a body. Raises Malformed or TooLarge for the whole of it; single spans that are out of
@@ -42,13 +49,14 @@ def decode_spans(body: Body, limits: DecodeLimits = DEFAULT_LIMITS) -> SpanBatch
 
 
 @njit(cache=True, nogil=True)
-def _starts(raw, off, length, prefix):  # type: ignore[no-untyped-def]
-    if length < len(prefix):
-        return False
-    same = True
-    for i in range(len(prefix)):
-        same &= byte_at(raw, off + i) == prefix[i]
-    return same
+def _first_eight(raw, off, length):  # type: ignore[no-untyped-def]
+    """The first eight bytes as a little-endian word, zero behind the end."""
+    if length >= 8:
+        return little64(raw, off)
+    word = np.uint64(0)
+    for i in range(length):
+        word |= np.uint64(byte_at(raw, off + i)) << np.uint64(8 * i)
+    return word
 
 
 @njit(cache=True, nogil=True)
@@ -64,19 +72,17 @@ def _system(raw, pos, stop):  # type: ignore[no-untyped-def]
             length = np.int64(size)
             break  # a key that comes twice is not worth the time
         pos = skip(raw, pos, tag & np.uint64(7))
-    if length < 3:
-        return SYSTEM_NONE
-    first = byte_at(raw, off)
-    if first == ord("h") or first == ord("u"):
-        return SYSTEM_HTTP if _starts(raw, off, length, b"http.") or _starts(raw, off, length, b"url.") else 0
-    if first == ord("d"):
-        return SYSTEM_DB if _starts(raw, off, length, b"db.") else SYSTEM_NONE
-    if first == ord("r"):
-        return SYSTEM_RPC if _starts(raw, off, length, b"rpc.") else SYSTEM_NONE
-    if first == ord("m"):
-        return SYSTEM_MESSAGING if _starts(raw, off, length, b"messaging.") else SYSTEM_NONE
-    if first == ord("g"):
-        return SYSTEM_GEN_AI if _starts(raw, off, length, b"gen_ai.") else SYSTEM_NONE
+    word = _first_eight(raw, off, length)
+    if word & _FIVE == _HTTP or word & _FOUR == _URL:
+        return SYSTEM_HTTP
+    if word & _THREE == _DB:
+        return SYSTEM_DB
+    if word & _FOUR == _RPC:
+        return SYSTEM_RPC
+    if word & _SEVEN == _GEN_AI:
+        return SYSTEM_GEN_AI
+    if word == _MESSAGIN and length > 9 and byte_at(raw, off + 8) == 0x67 and byte_at(raw, off + 9) == 0x2E:
+        return SYSTEM_MESSAGING
     return SYSTEM_NONE
 
 

@@ -179,8 +179,9 @@ def _packed_varints(raw, pos, stop):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True)
 def check(raw, root, schema, counts):  # type: ignore[no-untyped-def]
-    """Validate ``raw`` as a message number ``root``. ``counts[0, m]`` becomes the number of messages ``m``,
-    ``counts[1, m]`` of their COUNTED64 numbers, ``counts[2, m]`` of their PACKED64 numbers.
+    """Validate ``raw`` as a message number ``root``. ``counts[0, m]`` becomes the number of messages ``m``
+    (of attributes only what ``_plain_attribute`` leaves), ``counts[1, m]`` of their COUNTED64 numbers,
+    ``counts[2, m]`` of their PACKED64 numbers.
     Returns ``(error, position, message, field)``; error OK where all is well."""
     ends = np.empty(MAX_DEPTH, np.int64)
     kinds = np.empty(MAX_DEPTH, np.int64)
@@ -222,10 +223,10 @@ def check(raw, root, schema, counts):  # type: ignore[no-untyped-def]
             stop = pos + np.int64(length)
             if entry >= MESSAGE:
                 child = np.int64(entry - MESSAGE)
-                counts[0, np.uint64(child)] += 1
                 if child == _KEY_VALUE and _plain_attribute(raw, pos, stop):
                     pos = stop
                     continue
+                counts[0, np.uint64(child)] += 1
                 if depth == MAX_DEPTH:
                     return TOO_DEEP, start, kind, field
                 ends[depth] = end
