@@ -28,9 +28,12 @@ class Sender:
 
     async def send(self, requests: Iterable[tuple[str, bytes]]) -> None:
         """Returns when all are acknowledged; they may arrive in any order."""
-        async with asyncio.TaskGroup() as group:
-            for signal, body in requests:
-                group.create_task(self._send(PATHS[signal], body))
+        try:
+            async with asyncio.TaskGroup() as group:
+                for signal, body in requests:
+                    group.create_task(self._send(PATHS[signal], body))
+        except ExceptionGroup as errors:
+            raise errors.exceptions[0] from None  # the others are of the same step, and mostly the same
 
     async def _send(self, path: str, body: bytes) -> None:
         loop = asyncio.get_running_loop()
