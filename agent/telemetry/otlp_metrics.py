@@ -169,7 +169,7 @@ def _point(raw, pos, stop, kind, series, row, i64, i32, u8, u64, value, bits, sc
     first = row
     start = time = flags = count = total = zero = number = attributes = np.uint64(0)
     has_number = has_total = is_int = False
-    counts = bounds = 0
+    counts = bounds = np.int64(0)
     begin = pos
     while pos < stop:
         tag, pos = varint(raw, pos)
@@ -210,22 +210,22 @@ def _point(raw, pos, stop, kind, series, row, i64, i32, u8, u64, value, bits, sc
     stale = flags & np.uint64(1) == 1
     nothing = np.uint64(0)
     if kind <= METRIC_SUM:
-        row = _put(row, series, nothing, COMPONENT_VALUE, number, u64, i32, bits)
+        row = _put(row, series, nothing, np.int64(COMPONENT_VALUE), number, u64, i32, bits)
         if is_int:
             value[first] = np.float64(np.int64(number))
     else:
-        row = _put(row, series, nothing, COMPONENT_COUNT, np.float64(count), u64, i32, value)
+        row = _put(row, series, nothing, np.int64(COMPONENT_COUNT), np.float64(count), u64, i32, value)
         if has_total or kind == METRIC_SUMMARY:
-            row = _put(row, series, nothing, COMPONENT_SUM, total, u64, i32, bits)
+            row = _put(row, series, nothing, np.int64(COMPONENT_SUM), total, u64, i32, bits)
     buckets = row
     if kind == METRIC_HISTOGRAM:
         running = np.uint64(0)
         for i in range(counts):
             bound = little64(raw, scratch[1, i]) if i < bounds else _INFINITY_BITS
             running += little64(raw, scratch[0, i])
-            row = _put(row, series, bound, COMPONENT_PART + i, np.float64(running), u64, i32, value)
+            row = _put(row, series, bound, np.int64(COMPONENT_PART + i), np.float64(running), u64, i32, value)
     elif kind == METRIC_EXP_HISTOGRAM:
-        row = _put(row, series, nothing, COMPONENT_PART, np.float64(zero), u64, i32, value)
+        row = _put(row, series, nothing, np.int64(COMPONENT_PART), np.float64(zero), u64, i32, value)
     elif kind == METRIC_SUMMARY:
         pos = begin
         while pos < stop:
@@ -261,7 +261,7 @@ def _point(raw, pos, stop, kind, series, row, i64, i32, u8, u64, value, bits, sc
 def _fill(raw, items, i64, i32, u8, u64, value, bits, scratch):  # type: ignore[no-untyped-def]
     """One row a sample; how many there were. ``i64`` as _START ... say; ``i32``: component, block; ``u8``:
     kind, temporality, monotonic, reject; ``u64``: series hashes; ``bits`` is ``value`` as integers."""
-    row = 0
+    row = np.int64(0)
     for item in range(items.shape[1]):
         pos = items[0, item]
         end = pos + items[1, item]
@@ -273,10 +273,10 @@ def _fill(raw, items, i64, i32, u8, u64, value, bits, scratch):  # type: ignore[
             if field != 5 and field != 7 and field != 9 and field != 10 and field != 11:
                 pos = skip(raw, pos, tag & np.uint64(7))
                 continue
-            kind = METRIC_GAUGE
+            kind = np.int64(METRIC_GAUGE)
             for candidate in range(5):
                 if _DATA_FIELD[candidate] == field:
-                    kind = candidate
+                    kind = np.int64(candidate)
             size, pos = varint(raw, pos)
             stop = pos + np.int64(size)
             temporality, monotonic = _nature(raw, pos, stop, kind)

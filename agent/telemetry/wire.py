@@ -275,8 +275,8 @@ def index_items(raw, blocks, items):  # type: ignore[no-untyped-def]
     """Where the blocks and the spans, log records or metrics of a valid body lie; the field numbers are the
     same for all signals. ``blocks`` has rows off, len, resource off, resource len; ``items`` off, len,
     block, scope off, scope len (0, 0 without a scope; of several the last one counts)."""
-    b = 0
-    i = 0
+    b = np.int64(0)
+    i = np.int64(0)
     pos = np.int64(0)
     while pos < len(raw):
         tag, pos = varint(raw, pos)
