@@ -11,6 +11,7 @@ from __future__ import annotations
 from bisect import bisect_left, insort
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
+from itertools import pairwise
 from typing import Any
 
 import msgspec
@@ -22,11 +23,12 @@ from agent.rootcause.metrics import Last, samples_of
 from agent.rootcause.settings import RootCauseSettings
 from agent.rootcause.templates import Templates
 from agent.rootcause.trees import AMBIGUOUS, Callees, callees
-from agent.telemetry.frames import Telemetry
+from agent.telemetry.frames import ChangeEvent, Telemetry
 
 NS = 1_000_000_000
 _FORMAT = 1
 _MAX_EXCLUDED = 10_000
+_MAX_CHANGES = 1_000
 
 
 class Baseline:
@@ -37,6 +39,7 @@ class Baseline:
         self._excluded: list[tuple[int, int]] = []
         self._last: Last = {}
         self.callees: Callees = {}
+        self._changes: list[ChangeEvent] = []
 
     @property
     def segments(self) -> Sequence[Segment]:
@@ -48,6 +51,11 @@ class Baseline:
         """The stretches marked, ``[start_ns, end_ns)``, in order of time."""
         return self._excluded
 
+    @property
+    def changes(self) -> Sequence[ChangeEvent]:
+        """The latest changes learned, in order of time."""
+        return self._changes
+
     def learn(self, telemetry: Telemetry) -> int:
         """Remember the stretch, cut into segments; returns how many were new. A segment that is
         already known is left as it is."""
@@ -55,6 +63,7 @@ class Baseline:
         bounds = self._bounds(telemetry.start_ns, telemetry.end_ns)
         if not bounds:
             return 0
+        self._changes = sorted({*self._changes, *telemetry.changes}, key=lambda c: c.time_ns)[-_MAX_CHANGES:]
         stretch = prepare(telemetry, self.templates.ids(telemetry.logs.templates, learn=True), self.callees)
         self.callees = _seen_last(self.callees, callees(stretch.trees), self.settings.max_keys)
         found = digest(stretch, samples, bounds, self.settings.max_keys)
@@ -87,6 +96,7 @@ class Baseline:
                 "segments": [_pack(s) for s in self._segments],
                 "excluded": self._excluded,
                 "last": [(key, *value) for key, value in self._last.items()],
+                "changes": self._changes,
                 "callees": [(spot, *called) for spot, called in self.callees.items()],
                 "templates": self.templates.state(),
             }
@@ -97,15 +107,20 @@ class Baseline:
         try:
             state = msgspec.msgpack.decode(data)
             if state["format"] != _FORMAT:
-                raise Malformed("baseline_format", f"baseline of format {state['format']!r}, expected {_FORMAT}")
+                raise Malformed(
+                    "baseline_format", f"baseline of format {state['format']!r}, expected {_FORMAT}"
+                )
             found = cls(settings)
             found._segments = [_unpack_segment(s) for s in state["segments"]]
             found._excluded = [(start, end) for start, end in state["excluded"]]
             found._last = {key: (time_ns, value) for key, time_ns, value in state["last"]}
+            found._changes = msgspec.convert(state["changes"], list[ChangeEvent])
             found.callees = {spot: (service, what) for spot, service, what in state["callees"]}
             found.templates = Templates.from_state(state["templates"])
         except (msgspec.DecodeError, KeyError, TypeError, ValueError) as error:
-            raise Malformed("baseline_bytes", f"not a saved baseline: {error}; start with an empty one") from error
+            raise Malformed(
+                "baseline_bytes", f"not a saved baseline: {error}; start with an empty one"
+            ) from error
         return found
 
     def _bounds(self, start_ns: int, end_ns: int) -> list[tuple[int, int]]:
@@ -113,7 +128,7 @@ class Baseline:
         grain = int(self.settings.segment_s * NS)
         edges = [start_ns, *range((start_ns // grain + 1) * grain, end_ns, grain), end_ns]
         known = {s.start_ns for s in self._segments}
-        return [(a, b) for a, b in zip(edges, edges[1:], strict=False) if b > a and a not in known]
+        return [(a, b) for a, b in pairwise(edges) if b > a and a not in known]
 
     def _is_excluded(self, start_ns: int, end_ns: int, settle_ns: int) -> bool:
         return any(start_ns < end + settle_ns and begin < end_ns for begin, end in self._excluded)

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from agent.rootcause.answer import CauseKind, Evidence
-from agent.rootcause.metrics import CPU, MEMORY
+from agent.rootcause.latency import Keys
+from agent.rootcause.metrics import CPU, MEMORY, edge_of
 from agent.rootcause.ranking import LATENCY, MESH, RESOURCES, STRUCTURE, Findings
 from agent.rootcause.resources import Usage
 from agent.rootcause.sequences import CALL_HERE, CALL_OTHER, END, END_ERROR, LOG, START
-from agent.rootcause.latency import Keys
-from agent.telemetry.frames import KIND_CLIENT, SYSTEM_DB, SYSTEM_GEN_AI
+from agent.telemetry.frames import I32, I64, KIND_CLIENT, SYSTEM_DB, SYSTEM_GEN_AI, Series
 
 NS = 1_000_000_000
 MAX_TRACES = 3
-MIN_USAGE_X = 3.0
+MIN_USAGE_X = 1.5
 # How far above a span to look for the call to a model that it is part of.
 MODEL_REACH = 4
 
@@ -55,7 +55,7 @@ def _structure(found: Findings, place: int, score: float) -> Iterator[Clue]:
         yield _transition(found, int(flag), rows, score * part)
 
 
-def _transition(found: Findings, flag: int, rows: np.ndarray, strength: float) -> Clue:  # type: ignore[type-arg]
+def _transition(found: Findings, flag: int, rows: I64, strength: float) -> Clue:
     s, trees, logs = found.structure, found.window.trees, found.window.telemetry.logs
     moved, row = s.transitions, int(rows[0])
     span = int(moved.span[row])
@@ -66,7 +66,7 @@ def _transition(found: Findings, flag: int, rows: np.ndarray, strength: float) -
     n_w, all_w = int(s.flagged.n_w[flag]), int(s.flagged.total_w[flag])
     usual = f"before in {int(s.flagged.n_b[flag])} of {int(s.flagged.total_b[flag])}"
     service = found.window.places.services[trees.place[span]]
-    references = list(_traces(found, moved.span[rows]))
+    references = list(trace_references(found, moved.span[rows]))
     kind = CauseKind.ERRORS
     if kind_after == END_ERROR:
         text = f"{service} `{operation}` fails after {before} in {n_w} of {all_w} cases, {usual}"
@@ -74,7 +74,9 @@ def _transition(found: Findings, flag: int, rows: np.ndarray, strength: float) -
         text = f"{service} `{operation}` ends right after {before} in {n_w} of {all_w} cases, {usual}"
     elif kind_after == LOG:
         text = f"{service} `{operation}` {after} after {before} in {n_w} of {all_w} cases, {usual}"
-        references += [f"log:{int(logs.ref[i])}" for i in moved.after_at[rows[:MAX_TRACES]] if logs.ref[i] >= 0]
+        references += [
+            f"log:{int(logs.ref[i])}" for i in moved.after_at[rows[:MAX_TRACES]] if logs.ref[i] >= 0
+        ]
         kind = CauseKind.ERRORS if logs.severity[at] >= 13 else CauseKind.UNKNOWN
     else:
         text = f"{service} `{operation}` makes {after} after {before} in {n_w} of {all_w} cases, {usual}"
@@ -104,10 +106,15 @@ def _work(found: Findings, place: int, score: float) -> Iterator[Clue]:
         part = score * own / (own + links) * float(work.extra_ns[row]) / total
         span = int(work.example[row])
         text = (
-            f"{found.window.places.services[place]} spends {_more_ms(work, int(row))} more in "
+            f"{found.window.places.services[place]} spends {_moremilliseconds(work, int(row))} more in "
             f"`{found.operation(span)}` itself than usual ({_medians(work, int(row))})"
         )
-        yield Clue(_kind_of_work(found, span), part, found.operation(span), Evidence(text, "traces", (*_traces(found, [span]), _red(found, place, span))))
+        yield Clue(
+            _kind_of_work(found, span),
+            part,
+            found.operation(span),
+            Evidence(text, "traces", (*trace_references(found, [span]), _red(found, place, span))),
+        )
 
 
 def _kind_of_work(found: Findings, span: int) -> CauseKind:
@@ -137,9 +144,9 @@ def _edges(found: Findings, place: int, score: float) -> Iterator[Clue]:
         called = found.operation(int(found.window.trees.edge[span]))
         text = (
             f"calls from {services[edges.near[row]]} to {services[edges.far[row]]} `{called}` take "
-            f"{_more_ms(edges, int(row))} more between the two than usual ({_medians(edges, int(row))})"
+            f"{_moremilliseconds(edges, int(row))} more between the two than usual ({_medians(edges, int(row))})"
         )
-        yield Clue(CauseKind.NETWORK, part, called, Evidence(text, "traces", tuple(_traces(found, [span]))))
+        yield Clue(CauseKind.NETWORK, part, called, Evidence(text, "traces", trace_references(found, [span])))
 
 
 def _usages(found: Findings, place: int, score: float) -> Iterator[Clue]:
@@ -149,7 +156,7 @@ def _usages(found: Findings, place: int, score: float) -> Iterator[Clue]:
     for usage in mine:
         best.setdefault(usage.family, usage)
     for family, usage in best.items():
-        if usage.x < min(MIN_USAGE_X, top):
+        if usage.x < MIN_USAGE_X:
             continue
         kind = {CPU: CauseKind.CPU, MEMORY: CauseKind.MEMORY}.get(family, CauseKind.UNKNOWN)
         yield Clue(kind, score * usage.x / top, "", _usage_evidence(found, place, usage))
@@ -173,22 +180,21 @@ def _mesh(found: Findings, place: int, score: float) -> Iterator[Clue]:
     total = sum(e[2] for e in mine)
     for caller, callee, z, now, before in mine:
         text = (
-            f"the mesh sees calls from {caller} to {callee} take {_ms(now * 1e9)} more at the caller than "
-            f"at the callee, before {_ms(before * 1e9)}"
+            f"the mesh sees calls from {caller} to {callee} take {milliseconds(now * 1e9)} more at the caller than "
+            f"at the callee, before {milliseconds(before * 1e9)}"
         )
         names = [s for s in found.samples.series if _is_edge_series(s, caller, callee)]
         refs = tuple(f"series:{s.source.service}/{s.source.instance}/{s.name}@{_range(found)}" for s in names)
         yield Clue(CauseKind.NETWORK, score * z / total, "", Evidence(text, "metrics", refs))
 
 
-def _is_edge_series(series: object, caller: str, callee: str) -> bool:
-    from agent.rootcause.metrics import edge_of
-
-    edge = edge_of(series)  # type: ignore[arg-type]
+def _is_edge_series(series: Series, caller: str, callee: str) -> bool:
+    edge = edge_of(series)
     return edge is not None and edge[:2] == (caller, callee)
 
 
-def _traces(found: Findings, spans: object) -> Iterator[str]:
+def trace_references(found: Findings, spans: Sequence[int] | I32 | I64) -> tuple[str, ...]:
+    """References to the traces of the first of ``spans`` (rows of the window's trees)."""
     frame, trees = found.window.telemetry.spans, found.window.trees
     seen: list[str] = []
     for span in np.asarray(spans):
@@ -198,7 +204,7 @@ def _traces(found: Findings, spans: object) -> Iterator[str]:
             seen.append(name)
         if len(seen) == MAX_TRACES:
             break
-    yield from seen
+    return tuple(seen)
 
 
 def _red(found: Findings, place: int, span: int) -> str:
@@ -210,15 +216,15 @@ def _range(found: Findings) -> str:
     return f"{telemetry.start_ns // NS}..{-(-telemetry.end_ns // NS)}"
 
 
-def _more_ms(keys: Keys, row: int) -> str:
-    return _ms(float(keys.median_w[row] - keys.median_b[row]))
+def _moremilliseconds(keys: Keys, row: int) -> str:
+    return milliseconds(float(keys.median_w[row] - keys.median_b[row]))
 
 
 def _medians(keys: Keys, row: int) -> str:
-    return f"median {_ms(float(keys.median_w[row]))}, was {_ms(float(keys.median_b[row]))}, {int(keys.n_w[row])} calls"
+    return f"median {milliseconds(float(keys.median_w[row]))}, was {milliseconds(float(keys.median_b[row]))}, {int(keys.n_w[row])} calls"
 
 
-def _ms(ns: float) -> str:
+def milliseconds(ns: float) -> str:
     ms = ns / 1e6
     return f"{ms:.0f} ms" if abs(ms) >= 10 else f"{ms:.1f} ms"
 

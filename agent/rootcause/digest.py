@@ -134,12 +134,14 @@ class Segment:
     series: U64  # metric series, sorted
     level: F32  # mean of each in this segment
 
-    @property
-    def keys(self) -> int:
-        return sum(len(c.key) for c in (self.transition, self.bare_transition, self.self_time, self.edge_time))
+    def lines_of(self, service: np.uint64, template: U64) -> I32:
+        """How often a service logged each of the templates."""
+        return self.lines.look_up(mix_columns(np.full(len(template), service), template))
 
 
-def digest(stretch: Stretch, samples: Samples, bounds: Sequence[tuple[int, int]], max_keys: int) -> list[Segment]:
+def digest(
+    stretch: Stretch, samples: Samples, bounds: Sequence[tuple[int, int]], max_keys: int
+) -> list[Segment]:
     """Digests of the parts of ``stretch`` that ``bounds`` name: spans that start in ``[start, end)``.
 
     No more than ``max_keys`` transitions and durations of a kind are kept, the most frequent first."""
@@ -195,7 +197,11 @@ def self_keys(stretch: Stretch) -> tuple[I64, U64, U64]:
     rows = np.flatnonzero((trees.callee < 0) & trees.whole)
     place = trees.place[rows]
     operation = trees.operation[rows]
-    return rows, mix_columns(stretch.place_hash[place], operation), mix_columns(stretch.service_hash[place], operation)
+    return (
+        rows,
+        mix_columns(stretch.place_hash[place], operation),
+        mix_columns(stretch.service_hash[place], operation),
+    )
 
 
 def edge_keys(stretch: Stretch) -> tuple[I64, U64, U64]:

@@ -56,11 +56,20 @@ def latency(window: Stretch, baseline: Sequence[Segment]) -> Latency:
     is_new = ~np.isin(window.place_hash, known)
     rows, key, wide = self_keys(window)
     place = trees.place[rows]
-    work = _compare(trees.self_ns, rows, key, wide, place, place, is_new[place], [s.self_time for s in baseline])
+    work = _compare(
+        trees.self_ns, rows, key, wide, place, place, is_new[place], [s.self_time for s in baseline]
+    )
     rows, key, wide = edge_keys(window)
     caller, callee = trees.place[rows], trees.callee[rows]
     edges = _compare(
-        trees.self_ns, rows, key, wide, caller, callee, is_new[caller] | is_new[callee], [s.edge_time for s in baseline]
+        trees.self_ns,
+        rows,
+        key,
+        wide,
+        caller,
+        callee,
+        is_new[caller] | is_new[callee],
+        [s.edge_time for s in baseline],
     )
     n = len(window.places)
     own = _sum(work.far, work.extra_ns, n)
@@ -85,19 +94,28 @@ def _sum(place: I32, value: F64, n: int) -> F64:
 
 
 def _share(place: I32, elevated: Bool, judged: Bool, n: int) -> F64:
-    return _sum(place, elevated.astype(np.float64), n) / np.maximum(_sum(place, judged.astype(np.float64), n), 1)
+    return _sum(place, elevated.astype(np.float64), n) / np.maximum(
+        _sum(place, judged.astype(np.float64), n), 1
+    )
 
 
 def _compare(
-    self_ns: I64, rows: I64, key: U64, wide: U64, near: I32, far: I32, is_new: Bool, before: Sequence[Durations]
+    self_ns: I64,
+    rows: I64,
+    key: U64,
+    wide: U64,
+    near: I32,
+    far: I32,
+    is_new: Bool,
+    before: Sequence[Durations],
 ) -> Keys:
     """Hold each key's durations in the window against those before. What ran on an instance that is
     new is held against its service's other instances."""
     looked_up = np.where(is_new, wide, key)
     order = np.lexsort((self_ns[rows], key))
-    keys, first, count = np.unique(key[order], return_index=True, return_counts=True)
+    _, first, count = np.unique(key[order], return_index=True, return_counts=True)
     values = self_ns[rows][order].astype(np.float64)
-    low, middle, high = (_quantile(values, first, count, q) for q in (0.25, 0.5, 0.75))
+    middle = _quantile(values, first, count, 0.5)
     past = _pool(looked_up[order][first], before)
     spread = np.maximum(past.iqr, 0)
     n_min = np.maximum(np.minimum(count, past.count), 1)
@@ -168,7 +186,9 @@ def _samples(keys: U64, d: Durations) -> tuple[I64, F64, F64, I64, F64]:
     where = np.repeat(begin - (np.cumsum(size) - size), size) + np.arange(int(size.sum()))
     weight = np.repeat(d.count[hit] / np.maximum(size, 1), size)
     counted = d.count[hit] >= MIN_SEGMENT_SPANS
-    middle = (d.values[begin + (size - 1) // 2] + d.values[begin + size // 2]) / 2.0 if len(hit) else np.zeros(0)
+    middle = (
+        (d.values[begin + (size - 1) // 2] + d.values[begin + size // 2]) / 2.0 if len(hit) else np.zeros(0)
+    )
     return (
         np.repeat(index, size),
         d.values[where].astype(np.float64),
@@ -207,4 +227,5 @@ def _quantile(values: F64, first: I64, count: I64, q: float) -> F64:
     position = first + q * (count - 1)
     low = np.floor(position).astype(np.int64)
     high = np.minimum(low + 1, first + count - 1)
-    return values[low] + (values[high] - values[low]) * (position - low)
+    found: F64 = values[low] + (values[high] - values[low]) * (position - low)
+    return found

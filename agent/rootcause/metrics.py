@@ -81,7 +81,7 @@ def wide_key(series: Series) -> int:
 def family(series: Series) -> str:
     """What the series is about, empty for what is not looked at as a resource of its place."""
     words = set(_WORDS.findall(series.name.lower()))
-    if words & _NOT_THE_PLACES_OWN and "utilization" not in words or "node" in words or "system" in words:
+    if (words & _NOT_THE_PLACES_OWN and "utilization" not in words) or "node" in words or "system" in words:
         return ""
     for name, tokens in _FAMILIES.items():
         if words & tokens and words & _SAYS_USE:

@@ -13,12 +13,15 @@ from agent.rootcause.latency import Latency, latency
 from agent.rootcause.metrics import Samples, samples_of
 from agent.rootcause.resources import Mesh, Past, Resources, mesh, resources
 from agent.rootcause.structure import Structure, structure
-from agent.telemetry.frames import F64, Telemetry
+from agent.telemetry.frames import F64, ChangeEvent, Telemetry
 
 # Weight and half-confidence of each signal, as in docs/root-cause.md.
 STRUCTURE, LATENCY, RESOURCES, MESH = "structure", "latency", "resources", "mesh"
 WEIGHTS = {STRUCTURE: (1.0, 3.0), LATENCY: (1.0, 0.03), RESOURCES: (0.7, 6.0), MESH: (0.7, 6.0)}
 HOUR_NS = 3600 * NS
+# What was changed up to this long before the window is the likelier culprit, if it is odd at all.
+RECENT_NS = 600 * NS
+CHANGED = 1.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +38,17 @@ class Findings:
     mesh: Mesh
     signals: tuple[Signal, ...]
     score: F64
+    changes: tuple[ChangeEvent, ...]
+
+    def changes_of(self, place: int) -> list[ChangeEvent]:
+        """Changes of the place's service shortly before or in the window, in order of time."""
+        service = self.window.places.services[place]
+        return [c for c in self.changes if c.source.service == service]
 
     def operation(self, span: int) -> str:
         """The name of the span in a row of the window's trees."""
-        return self.window.telemetry.spans.names[self.window.trees.name[span]]
+        names: tuple[str, ...] = self.window.telemetry.spans.names
+        return names[int(self.window.trees.name[span])]
 
     @property
     def confidence(self) -> float:
@@ -48,12 +58,16 @@ class Findings:
 
 def find(telemetry: Telemetry, baseline: Baseline) -> Findings:
     settings = baseline.settings
-    window = prepare(telemetry, baseline.templates.ids(telemetry.logs.templates, learn=False), baseline.callees)
+    window = prepare(
+        telemetry, baseline.templates.ids(telemetry.logs.templates, learn=False), baseline.callees
+    )
     past = baseline.normal(telemetry.start_ns, telemetry.end_ns)
     traced = [s for s in past if len(s.places)][-settings.use_segments :]
     samples = samples_of(telemetry.metrics)
     n = len(window.places)
-    index = {key: i for i, key in enumerate(zip(window.places.services, window.places.instances, strict=True))}
+    index = {
+        key: i for i, key in enumerate(zip(window.places.services, window.places.instances, strict=True))
+    }
     by_instance = {instance: i for (service, instance), i in index.items() if instance}
     place_of = {}
     for i, series in enumerate(samples.series):
@@ -74,4 +88,23 @@ def find(telemetry: Telemetry, baseline: Baseline) -> Findings:
         Signal(name, WEIGHTS[name][0] * scale, WEIGHTS[name][1], np.maximum(value, 0.0))
         for name, value in values.items()
     ]
-    return Findings(window, tuple(traced), tuple(past), samples, s, lat, res, net, tuple(signals), fuse(signals))
+    changes = {c for c in (*baseline.changes, *telemetry.changes) if _is_recent(c, telemetry)}
+    changed = {c.source.service for c in changes}
+    boost = np.array([CHANGED if service in changed else 1.0 for service in window.places.services])
+    return Findings(
+        window=window,
+        traced=tuple(traced),
+        past=tuple(past),
+        samples=samples,
+        structure=s,
+        latency=lat,
+        resources=res,
+        mesh=net,
+        signals=tuple(signals),
+        score=fuse(signals) * boost,
+        changes=tuple(sorted(changes, key=lambda c: c.time_ns)),
+    )
+
+
+def _is_recent(change: ChangeEvent, telemetry: Telemetry) -> bool:
+    return telemetry.start_ns - RECENT_NS <= change.time_ns < telemetry.end_ns

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from agent.rootcause.digest import Segment
-from agent.rootcause.metrics import CPU, MEMORY, Samples, edge_of, family
+from agent.rootcause.metrics import CPU, Samples, edge_of, family
 from agent.telemetry.frames import F64, U64
 
 MIN_PAST = 2  # segments with a value
@@ -36,7 +36,9 @@ class Resources:
     usages: tuple[Usage, ...]
 
 
-def resources(samples: Samples, place_of: dict[int, int], n_places: int, start_ns: int, end_ns: int, past: Past) -> Resources:
+def resources(
+    samples: Samples, place_of: dict[int, int], n_places: int, start_ns: int, end_ns: int, past: Past
+) -> Resources:
     """``place_of`` maps series to places."""
     now = _window_means(samples, start_ns, end_ns)
     rows = [i for i in place_of if family(samples.series[i]) and np.isfinite(now[i])]
@@ -44,14 +46,18 @@ def resources(samples: Samples, place_of: dict[int, int], n_places: int, start_n
     kinds: dict[tuple[str, tuple[tuple[str, str], ...]], list[int]] = {}
     for i in rows:
         kinds.setdefault((samples.series[i].name, samples.series[i].labels), []).append(i)
-    for (_, _), members in kinds.items():
+    for members in kinds.values():
         usual, high = past.quantiles(samples.key[members])
         floor = 0.5 * _nanmedian(usual)
         kind = family(samples.series[members[0]])
         for i, median, p90 in zip(members, usual, high, strict=True):
             if np.isfinite(median):
                 spread = max(p90 - median, 0.2 * median, floor, 1e-12)
-                found.append(Usage(i, place_of[i], kind, float(now[i]), float(median), float((now[i] - median) / spread)))
+                found.append(
+                    Usage(
+                        i, place_of[i], kind, float(now[i]), float(median), float((now[i] - median) / spread)
+                    )
+                )
     blame = np.zeros(n_places)
     for usage in found:
         if usage.family == CPU:
@@ -89,8 +95,15 @@ class Mesh:
     edges: tuple[tuple[str, str, float, float, float], ...]
 
 
-def mesh(samples: Samples, places_of_service: dict[str, list[int]], n_places: int, start_ns: int, end_ns: int,
-         baseline: Sequence[Segment], since_ns: int) -> Mesh:
+def mesh(
+    samples: Samples,
+    places_of_service: dict[str, list[int]],
+    n_places: int,
+    start_ns: int,
+    end_ns: int,
+    baseline: Sequence[Segment],
+    since_ns: int,
+) -> Mesh:
     """The caller's view of a call's latency less the callee's is the network's part."""
     now = _window_means(samples, start_ns, end_ns)
     sides: dict[tuple[str, str], dict[bool, int]] = {}
@@ -126,7 +139,11 @@ def _paired(recent: Sequence[Segment], a: np.uint64, b: np.uint64) -> tuple[F64,
     gaps, levels = [], []
     for segment in recent:
         at = np.searchsorted(segment.series, np.array([a, b], np.uint64))
-        if at.max(initial=0) < len(segment.series) and segment.series[at[0]] == a and segment.series[at[1]] == b:
+        if (
+            at.max(initial=0) < len(segment.series)
+            and segment.series[at[0]] == a
+            and segment.series[at[1]] == b
+        ):
             gaps.append(float(segment.level[at[0]] - segment.level[at[1]]))
             levels.append(float(segment.level[at[0]]))
     return np.array(gaps), float(np.median(levels)) if levels else 0.0

@@ -101,7 +101,21 @@ def _owners(span_hi, span_lo, span_id, log_hi, log_lo, log_span):  # type: ignor
 
 
 @nb.njit(cache=True, nogil=True)
-def _events(parent, edge, place, start, service, operation, called_service, called_operation, shift, used, log_owner, log_time, template):  # type: ignore[no-untyped-def]
+def _events(  # type: ignore[no-untyped-def]
+    parent,
+    edge,
+    place,
+    start,
+    service,
+    operation,
+    called_service,
+    called_operation,
+    shift,
+    used,
+    log_owner,
+    log_time,
+    template,
+):
     calls = 0
     for p in parent:
         calls += p >= 0
@@ -180,4 +194,13 @@ def _emit(service, operation, start, duration, failed, whole, owner, time_ns, co
             if done:
                 break
             previous, previous_kind, previous_at = next_code, next_kind, next_at
-    return key[:i], context[:i], when[:i], span[:i], before_kind[:i], before_at[:i], after_kind[:i], after_at[:i]
+    return (
+        key[:i],
+        context[:i],
+        when[:i],
+        span[:i],
+        before_kind[:i],
+        before_at[:i],
+        after_kind[:i],
+        after_at[:i],
+    )

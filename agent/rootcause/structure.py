@@ -61,8 +61,10 @@ def structure(window: Stretch, baseline: Sequence[Segment], block_ns: int) -> St
     skip = _services_without_old_logs(window, baseline)
     found = window.transitions(skip)
     bare = skip[found.span]
-    key, first, inverse, seen = np.unique(found.key, return_index=True, return_inverse=True, return_counts=True)
-    context_key, context_of, context_seen = np.unique(found.context, return_inverse=True, return_counts=True)
+    key, first, inverse, seen = np.unique(
+        found.key, return_index=True, return_inverse=True, return_counts=True
+    )
+    _, context_of, context_seen = np.unique(found.context, return_inverse=True, return_counts=True)
     total_w = context_seen[context_of][first]
     n_b, total_b = _counts_before(key, found.context[first], bare[first], baseline, block_ns)
     after = found.after_kind[first]

@@ -7,9 +7,11 @@ parent is not there is a root of what is left of its trace.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numba as nb
 import numpy as np
+import numpy.typing as npt
 
 from agent.rootcause.hashing import hash_texts, mix, mix_columns
 from agent.telemetry.frames import (
@@ -126,7 +128,12 @@ def build_trees(spans: SpanFrame, table: PlaceTable, end_ns: int, known: Callees
     called_operation = np.where(edge >= 0, operation[edge], np.uint64(0)) if len(rows) else operation
     callee = np.where(edge >= 0, place[edge], -1).astype(np.int32) if len(rows) else place
     system = spans.system[rows]
-    leaf = (spans.kind[rows] == KIND_CLIENT) & (children == 0) & (system != SYSTEM_DB) & (system != SYSTEM_GEN_AI)
+    leaf = (
+        (spans.kind[rows] == KIND_CLIENT)
+        & (children == 0)
+        & (system != SYSTEM_DB)
+        & (system != SYSTEM_GEN_AI)
+    )
     _resolve(np.flatnonzero(leaf), spot, _seen(edge, spot, called_service, called_operation, known),
              _place_of(service, place), called_service, called_operation, callee)  # fmt: skip
     return Trees(
@@ -187,7 +194,7 @@ def _resolve(leaves: I64, spot: U64, seen: Callees, place_of: dict[int, int],
             callee[row] = place_of.get(pair[0], -1)
 
 
-def _take(table, index, dtype):  # type: ignore[no-untyped-def]
+def _take(table: npt.NDArray[Any], index: I32, dtype: type) -> npt.NDArray[Any]:
     return table[index] if len(table) else np.zeros(0, dtype)
 
 
