@@ -16,15 +16,13 @@ CREATE TABLE observability.trace_operations (
     logs JSONB CHECK (jsonb_typeof(logs) = 'array'),
     created_at TIMESTAMPTZ NOT NULL DEFAULT now(),
     PRIMARY KEY (id, start_time),
-    -- A span that is sent twice is one row.
-    CONSTRAINT trace_operations_once UNIQUE (trace_id, span_id, start_time),
     CONSTRAINT trace_operations_forward CHECK (end_time >= start_time)
 ) PARTITION BY RANGE (start_time);
 COMMENT ON TABLE observability.trace_operations IS 'Spans kept for good: errors, slow traces, traces round an anomaly, all AI operations. One partition a day.';
-CREATE INDEX idx_trace_operations_trace_id ON observability.trace_operations (trace_id);
+-- Unique, so that a span that is sent twice is one row.
+CREATE UNIQUE INDEX idx_trace_operations_trace_id ON observability.trace_operations (trace_id, span_id, start_time);
 CREATE INDEX idx_trace_operations_service ON observability.trace_operations (service_name, start_time DESC);
 CREATE INDEX idx_trace_operations_time ON observability.trace_operations (start_time);
 CREATE INDEX idx_trace_operations_errors ON observability.trace_operations (service_name, start_time DESC) WHERE status = 'error';
-CREATE INDEX idx_trace_operations_tags ON observability.trace_operations USING gin (tags jsonb_path_ops);
 
 CALL observability.split_by_time('trace_operations', 'start_time', 'day', interval '14 days');

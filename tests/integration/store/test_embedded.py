@@ -39,7 +39,9 @@ def made() -> Iterator[EmbeddedPostgres]:
     with tempfile.TemporaryDirectory(prefix="kubechat-obs-test-") as folder:
         closed = Path(folder) / "closed"
         closed.mkdir(mode=0o700)
-        with EmbeddedPostgres(closed / "with space, comma & 'quote' ü" / ("x" * 150)) as server:
+        deep = closed / "with space, comma & 'quote' ü" / ("x" * 150)
+        (deep / "cluster.new" / "base").mkdir(parents=True)  # a start that was killed on its way
+        with EmbeddedPostgres(deep) as server:
             yield server
 
 
@@ -139,8 +141,7 @@ def test_a_folder_of_something_else_is_refused(short_folder: Path) -> None:
         EmbeddedPostgres(short_folder).start()
     (short_folder / "PG_VERSION").unlink()
     (short_folder / "cluster").mkdir()
-    (short_folder / "cluster" / "cat.txt").write_text("meow")
-    with pytest.raises(StoreError, match="holds files but no database"):
+    with pytest.raises(StoreError, match="holds no database and is not ours"):
         EmbeddedPostgres(short_folder).start()
 
 
