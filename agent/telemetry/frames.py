@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -125,7 +125,7 @@ class ChangeEvent:
 @dataclass(frozen=True, slots=True)
 class Telemetry:
     """What an analysis reads: all signals of one stretch of event time, ``start_ns`` inclusive,
-    ``end_ns`` exclusive. A span belongs to the stretch in which it started."""
+    ``end_ns`` exclusive. A span belongs to the stretch in which it ended."""
 
     start_ns: int
     end_ns: int
@@ -140,8 +140,11 @@ Rows = TypeVar("Rows", SpanFrame, LogFrame)
 
 def select(frame: Rows, rows: Bool | I64) -> Rows:
     """The rows of ``frame`` that a mask or an index array names; the tables stay shared."""
-    columns = {f.name: getattr(frame, f.name) for f in fields(frame)}
-    return type(frame)(**{k: v[rows] if isinstance(v, np.ndarray) else v for k, v in columns.items()})
+    taken: dict[str, Any] = {f.name: getattr(frame, f.name) for f in fields(frame)}
+    for name, column in taken.items():
+        if isinstance(column, np.ndarray):
+            taken[name] = column[rows]
+    return type(frame)(**taken)
 
 
 def concat_spans(frames: Sequence[SpanFrame]) -> SpanFrame:
@@ -191,7 +194,7 @@ _DTYPES: dict[str, type] = {
 
 
 def _concat(cls: type[Rows], frames: Sequence[Rows], tables: dict[str, str]) -> Rows:
-    merged: dict[str, object] = {}
+    merged: dict[str, Any] = {}
     for column, table in tables.items():
         index: dict[object, int] = {}
         parts = [np.zeros(0, np.int32)]
@@ -201,9 +204,9 @@ def _concat(cls: type[Rows], frames: Sequence[Rows], tables: dict[str, str]) -> 
         merged[column], merged[table] = np.concatenate(parts), tuple(index)
     for f in fields(cls):
         if f.name not in merged:
-            empty = np.zeros(0, _DTYPES[f.name])
+            empty: npt.NDArray[Any] = np.zeros(0, _DTYPES[f.name])
             merged[f.name] = np.concatenate([empty, *(getattr(frame, f.name) for frame in frames)])
-    return cls(**merged)  # type: ignore[arg-type]
+    return cls(**merged)
 
 
 NO_SPANS = concat_spans([])
