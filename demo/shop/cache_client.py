@@ -89,4 +89,6 @@ class CacheClient:
             "server.address": self._host,
             "server.port": self._port,
         }
-        return self._tracer.start_span(operation, kind=SpanKind.CLIENT, attributes=attributes)
+        return self._tracer.start_span(
+            f"{operation} {self._host}", kind=SpanKind.CLIENT, attributes=attributes
+        )

@@ -93,11 +93,11 @@ _ALL = (
     ),
     Fault(
         name="cpu-burn",
-        does="Lets the recommendation service compute for 130 ms on its event loop for each answer.",
+        does="Lets the recommendation service compute for 120 ms on its event loop for each answer.",
         cause="The recommendation service burns CPU and makes its requests queue.",
         services=("recommendation",),
         kinds=frozenset({CauseKind.CPU, CauseKind.SLOW_CODE}),
-        inject=(Turn("recommendation", "refine_ms", 130.0),),
+        inject=(Turn("recommendation", "refine_ms", 120.0),),
     ),
     Fault(
         name="network-delay",

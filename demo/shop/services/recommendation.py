@@ -23,7 +23,7 @@ Look = dict[str, Any]
 
 
 class Recommendation(Service):
-    """Knobs: ``refine_ms`` is how long each answer is refined after the first scoring (CPU time);
+    """Knobs: ``refine_ms`` is how long each answer is refined after the first scoring;
     ``feed_per_s`` lets the looks of a whole feed into the history, which then forgets nothing."""
 
     name = "recommendation"
@@ -59,8 +59,8 @@ class Recommendation(Service):
         self.history.append({"customer": customer, "product": product, "at": time.time()})
         taste = self._taste(customer)
         picks = self._best(taste)
-        deadline_s = time.thread_time() + self.knobs.get("refine_ms", 0.0) / 1000
-        while time.thread_time() < deadline_s:
+        deadline_s = time.perf_counter() + self.knobs.get("refine_ms", 0.0) / 1000
+        while time.perf_counter() < deadline_s:
             picks = self._best([(t + v) / 2 for t, v in zip(taste, self.vectors[picks[0]], strict=True)])
         found = await self.call("catalogue", "GET", "/products", params={"ids": ",".join(map(str, picks))})
         self.log.info("recommended %d products to customer %d", len(picks), customer)
