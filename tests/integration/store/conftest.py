@@ -43,6 +43,20 @@ CREATE TABLE public.api_usage_logs (id BIGSERIAL PRIMARY KEY, provider_name TEXT
 CREATE TABLE public.schema_migrations (version INTEGER PRIMARY KEY, applied_at TIMESTAMPTZ, dirty BOOLEAN);
 """
 
+EMPTY = """
+DO $$
+DECLARE name text; filled boolean;
+BEGIN
+    FOR name IN SELECT relname FROM pg_class WHERE relnamespace = 'observability'::regnamespace AND relkind = 'r'
+                AND relname NOT IN ('schema_migrations', 'schema_choices', 'partition_policies') LOOP
+        EXECUTE format('SELECT EXISTS (SELECT FROM observability.%I)', name) INTO filled;
+        IF filled THEN
+            EXECUTE format('TRUNCATE observability.%I CASCADE', name);
+        END IF;
+    END LOOP;
+END $$
+"""
+
 
 @pytest.fixture(scope="session")
 def server() -> Iterator[EmbeddedPostgres]:
@@ -89,11 +103,19 @@ async def kubechat_url(empty_url: str) -> str:
     return empty_url
 
 
+@pytest.fixture(scope="session")
+def shared_url(server: EmbeddedPostgres, migrated: str) -> str:
+    """For tests that write rows and leave the tables as they are; making a database costs 0.3 s."""
+    asyncio.run(execute(server.url, f"CREATE DATABASE shared TEMPLATE {migrated} STRATEGY file_copy"))
+    return server.url_of("shared")
+
+
 @pytest_asyncio.fixture
-async def database(url: str) -> AsyncIterator[Database]:
-    opened = await Database.open(url, max_connections=3)
+async def database(shared_url: str) -> AsyncIterator[Database]:
+    opened = await Database.open(shared_url, max_connections=3)
     yield opened
     await opened.close()
+    await execute(shared_url, EMPTY)
 
 
 async def execute(url: str, *statements: str) -> None:

@@ -64,8 +64,8 @@ async def test_wrong_arguments_fail_at_once(database: Database) -> None:
     assert time.monotonic() - started < 1
 
 
-async def test_a_statement_that_takes_too_long_is_ended(url: str) -> None:
-    database = await Database.open(url, statement_timeout_s=0.05)
+async def test_a_statement_that_takes_too_long_is_ended(shared_url: str) -> None:
+    database = await Database.open(shared_url, statement_timeout_s=0.05)
     with pytest.raises(StoreError, match="Ask for less"):
         async with database.transaction() as connection:
             await connection.execute("SELECT pg_sleep(5)")
@@ -84,8 +84,8 @@ async def test_a_database_that_is_not_there_is_said_at_once(server: EmbeddedPost
         await Database.open(server.url_of("nowhere"), reconnect_for_s=60)
 
 
-async def test_nothing_runs_on_a_closed_pool(url: str) -> None:
-    database = await Database.open(url)
+async def test_nothing_runs_on_a_closed_pool(shared_url: str) -> None:
+    database = await Database.open(shared_url)
     await database.close()
     assert not await database.is_ready()
     with pytest.raises(StoreError):

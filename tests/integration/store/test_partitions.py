@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
+
+import pytest_asyncio
 
 from agent.store.database import Database
 from tests.integration.store.conftest import connected
@@ -8,6 +11,13 @@ from tests.integration.store.conftest import connected
 NOON = datetime(2030, 1, 31, 12, 0, tzinfo=UTC)
 SPAN = """INSERT INTO trace_operations (operation_name, service_name, trace_id, span_id, start_time, end_time, duration_ms)
           VALUES ('o', 's', md5(random()::text), substr(md5(random()::text), 1, 16), $1, $1, 0)"""
+
+
+@pytest_asyncio.fixture
+async def database(url: str) -> AsyncIterator[Database]:
+    opened = await Database.open(url)
+    yield opened
+    await opened.close()
 
 
 async def maintain(database: Database, at: datetime) -> dict[str, str]:
