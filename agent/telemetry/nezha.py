@@ -99,7 +99,9 @@ EDGE_FILES: Mapping[str, str] = {
 }
 PEER_LABEL = "peer.service"
 
-UNITS: Mapping[str, str] = {c.name: c.unit for c in COLUMNS.values()} | dict.fromkeys(EDGE_FILES.values(), "s")
+UNITS: Mapping[str, str] = {c.name: c.unit for c in COLUMNS.values()} | dict.fromkeys(
+    EDGE_FILES.values(), "s"
+)
 
 _SEVERITIES = {"TRACE": 1, "DEBUG": 5, "INFO": 9, "WARN": 13, "WARNING": 13, "ERROR": 17, "FATAL": 21}
 _JSON_SEVERITY = re.compile(r'"severity"\s*:\s*"(\w+)"')
@@ -299,7 +301,9 @@ def parse_time_ns(text: str) -> int:
         moment = datetime.fromisoformat(f"{day} {seconds}").replace(tzinfo=UTC)
         return int(moment.timestamp()) * NS + int((fraction + "000000000")[:9])
     except ValueError as error:
-        raise Malformed("nezha_time", f"got the time {text!r}, expected 2023-01-29 08:41:09.712997733 +0000 UTC") from error
+        raise Malformed(
+            "nezha_time", f"got the time {text!r}, expected 2023-01-29 08:41:09.712997733 +0000 UTC"
+        ) from error
 
 
 def _faults(files: Mapping[str, bytes]) -> Iterator[Fault]:
@@ -343,7 +347,9 @@ def _hex(texts: list[str]) -> npt.NDArray[np.uint64]:
     return np.array([int(text or "0", 16) for text in texts], np.uint64)
 
 
-def _kinds(traces: list[str], ids: list[tuple[str, str]], pod: npt.NDArray[np.int64]) -> npt.NDArray[np.uint8]:
+def _kinds(
+    traces: list[str], ids: list[tuple[str, str]], pod: npt.NDArray[np.int64]
+) -> npt.NDArray[np.uint8]:
     """Kinds are not recorded: a root or a child in another pod is a server, its parent a client."""
     row_of = {(trace, span): i for i, (trace, (span, _)) in enumerate(zip(traces, ids, strict=True))}
     kinds = np.full(len(ids), KIND_INTERNAL, np.uint8)
