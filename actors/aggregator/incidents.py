@@ -8,7 +8,7 @@ from typing import Any
 STORE_LIMIT = 5_000
 
 # How far an incident has come; of two views of one incident the one that is further counts.
-PROGRESS = {"open": 0, "firing": 0, "acknowledged": 1, "resolved": 2, "closed": 2}
+PROGRESS = {"open": 0, "acknowledged": 1, "resolved": 2}
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,9 @@
 """``kubechat-obs replay``: a recorded day through the front door, and how well its faults are explained.
 
 Everything goes the way of real telemetry: OTLP over HTTP to the gateway, questions to the API. Event time is
-the recording's: what belongs to one step of it is sent together, the next step begins when all of it is
-acknowledged, and a question is asked once event time has come to it, so that no answer knows the future.
+the recording's: what became known in one step of it is sent together, the next step begins when all of that is
+acknowledged, and a question is asked when all before it was sent and nothing after it, so that no answer knows
+the future.
 """
 
 from __future__ import annotations
@@ -10,9 +11,11 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from copy import copy
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from itertools import groupby
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -27,6 +30,7 @@ from rich.table import Table
 from agent.errors import NotFound
 from agent.settings import load
 from agent.telemetry.nezha import Recording, files_of
+from agent.telemetry.nezha_otlp import chunks
 from chatops.terminal import options
 from chatops.terminal.ask import post_question
 from chatops.terminal.cases import NS, Case, Question, case_of, questions, summary
@@ -46,15 +50,17 @@ about; pods and services are ranked by the answer, and AS@k is the share of faul
 service) is among the first k. Beside it stands the floor: the pod with the largest |z| of any metric.
 """
 
-STEP_NS = NS  # of event time
+STEP_S = 2.0  # of event time
 QUESTION = "why is latency up?"
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What to replay and where to. ``at_s`` are times to ask at although nothing was injected."""
+    """What to replay and where to. ``at_s`` are times to ask at although nothing was injected; ``warmup`` is a
+    fault-free recording that is sent first, as if it had ended when the day begins."""
 
     file: Path
+    warmup: Path | None = None
     tenant: str = ""
     after_s: tuple[float, ...] = (120.0,)
     at_s: tuple[float, ...] = ()
@@ -77,7 +83,8 @@ OnProgress = Callable[[Progressed], None]
 
 def run_replay(plan: Plan, client: Client, on_progress: OnProgress = lambda _: None) -> dict[str, Any]:
     """Sends the day, asks, scores; see ``cases.summary`` for the figures. Raises ``ObservabilityError``."""
-    return asyncio.run(_replay(plan, read(plan.file), client, on_progress))
+    warmup = read(plan.warmup) if plan.warmup else None
+    return asyncio.run(_replay(plan, read(plan.file), warmup, client, on_progress))
 
 
 def read(file: Path) -> Recording:
@@ -85,59 +92,64 @@ def read(file: Path) -> Recording:
 
 
 async def _replay(
-    plan: Plan, recording: Recording, client: Client, on_progress: OnProgress
+    plan: Plan, day: Recording, warmup: Recording | None, client: Client, on_progress: OnProgress
 ) -> dict[str, Any]:
-    from agent.telemetry.nezha_otlp import requests
-
-    tenant = plan.tenant or default_tenant(recording)
-    waiting = questions(recording.faults, plan.after_s, [round(s * NS) for s in plan.at_s])
+    tenant = plan.tenant or default_tenant(day)
+    asked = questions(day.faults, plan.after_s, [round(s * NS) for s in plan.at_s])
     cases: list[Case] = []
     began = time.perf_counter()
-    start_ns, length_ns = recording.start_ns, max(1, recording.end_ns - recording.start_ns)
     async with client, aiohttp.ClientSession() as session:
         await _check_unused(client, tenant)
-        gateway_url = plan.gateway_url or await _gateway_url(client)
-        sender = Sender(session, gateway_url, tenant, plan.gateway_token)
-        for at_ns, step in steps(requests(recording)):
-            while waiting and waiting[0].at_ns <= at_ns:
-                cases.append(await _ask(client, plan.question, tenant, waiting.pop(0), recording))
-                on_progress(Progressed((at_ns - start_ns) / length_ns, at_ns, cases[-1]))
-            await sender.send(step)
-            on_progress(Progressed((at_ns - start_ns) / length_ns, at_ns))
-        for question in waiting:
-            cases.append(await _ask(client, plan.question, tenant, question, recording))
-            on_progress(Progressed(1.0, question.at_ns, cases[-1]))
+        sender = Sender(session, plan.gateway_url or await _gateway_url(client), tenant, plan.gateway_token)
+        if warmup is not None:
+            end_ns = int(warmup.spans.end_ns.max(initial=warmup.start_ns)) + 1
+            earlier = shifted(warmup, day.start_ns - end_ns)
+            start_ns = int(earlier.spans.start_ns.min(initial=day.start_ns))
+            await _send(sender, earlier, start_ns, day.start_ns, lambda at_ns: None)
+        sent_ns, length_ns = day.start_ns, max(1, day.end_ns - day.start_ns)
+
+        def told(at_ns: int, case: Case | None = None) -> None:
+            on_progress(Progressed((at_ns - day.start_ns) / length_ns, at_ns, case))
+
+        for question in asked:
+            await _send(sender, day, sent_ns, question.at_ns, told)
+            sent_ns = max(sent_ns, question.at_ns)
+            cases.append(await _ask(client, plan.question, tenant, question, day))
+            told(question.at_ns, cases[-1])
+        await _send(sender, day, sent_ns, day.end_ns, told)
     return {
         **summary(cases, 120.0 if 120.0 in plan.after_s else plan.after_s[0]),
         "file": plan.file.name,
         "tenant": tenant,
-        "rows": {
-            "spans": len(recording.spans),
-            "logs": len(recording.logs),
-            "metrics": len(recording.metrics),
-        },
+        "rows": {"spans": len(day.spans), "logs": len(day.logs), "metrics": len(day.metrics)},
         "sent_bytes": sender.sent_bytes,
         "took_s": round(time.perf_counter() - began, 1),
     }
 
 
+async def _send(
+    sender: Sender, day: Recording, start_ns: int, end_ns: int, told: Callable[[int], None]
+) -> None:
+    """What became known in ``[start_ns, end_ns)``, step by step; the requests of one step go together."""
+    if start_ns >= end_ns:
+        return
+    for at_ns, step in groupby(chunks(day, start_ns, end_ns, STEP_S), key=lambda chunk: chunk.event_time_ns):
+        await sender.send([(chunk.signal.value, chunk.body) for chunk in step])
+        told(at_ns)
+
+
+def shifted(day: Recording, by_ns: int) -> Recording:
+    """The same recording at another time."""
+    moved = copy(day)
+    moved.spans = replace(day.spans, start_ns=day.spans.start_ns + by_ns, end_ns=day.spans.end_ns + by_ns)
+    moved.logs = replace(day.logs, time_ns=day.logs.time_ns + by_ns)
+    moved.metrics = replace(day.metrics, time_ns=day.metrics.time_ns + by_ns)
+    return moved
+
+
 def default_tenant(recording: Recording) -> str:
     first = recording.faults[0].time_ns if recording.faults else recording.start_ns
     return f"nezha-{datetime.fromtimestamp(first / NS, UTC):%Y-%m-%d}"
-
-
-def steps(of: Iterator[tuple[int, str, bytes]]) -> Iterator[tuple[int, list[tuple[str, bytes]]]]:
-    """Requests of one step of event time together, with the time of its first."""
-    at_ns, step = 0, list[tuple[str, bytes]]()
-    for time_ns, signal, body in of:
-        if step and time_ns // STEP_NS != at_ns // STEP_NS:
-            yield at_ns, step
-            step = []
-        if not step:
-            at_ns = time_ns
-        step.append((signal, body))
-    if step:
-        yield at_ns, step
 
 
 async def _check_unused(client: Client, tenant: str) -> None:
@@ -157,7 +169,7 @@ async def _gateway_url(client: Client) -> str:
     raise NotFound("the layer does not say where its gateway listens; name it with --gateway")
 
 
-async def _ask(client: Client, text: str, tenant: str, question: Question, recording: Recording) -> Case:
+async def _ask(client: Client, text: str, tenant: str, question: Question, day: Recording) -> Case:
     began = time.perf_counter()
     at = f"{question.at_ns // NS}.{question.at_ns % NS:09d}"
     try:
@@ -168,7 +180,7 @@ async def _ask(client: Client, text: str, tenant: str, question: Question, recor
         answer = {"verdict": error.code, "summary": error.message}  # nothing was recorded by then
     ask_ms = round((time.perf_counter() - began) * 1e3, 1)
     fault = question.fault
-    z = largest_z(recording.metrics, fault.time_ns, question.at_ns) if fault else {}
+    z = largest_z(day.metrics, fault.time_ns, question.at_ns) if fault else {}
     return case_of(question, answer, ask_ms, z)
 
 
@@ -185,6 +197,15 @@ def replay(
         ),
     ] = "120",
     question: Annotated[str, typer.Option("--question", metavar="TEXT", help="What to ask.")] = QUESTION,
+    warmup: Annotated[
+        Path | None,
+        typer.Option(
+            "--warmup",
+            metavar="FILE",
+            show_default=False,
+            help="A fault-free recording to send first, as if it had just ended.",
+        ),
+    ] = None,
     gateway: Annotated[
         str,
         typer.Option(
@@ -203,7 +224,13 @@ def replay(
     """Send a recorded day through the front door, ask at each fault, and score the answers."""
     settings = load(config)
     plan = Plan(
-        file, tenant, _seconds(ask_after), (), question, gateway, settings.gateway.auth_token.reveal()
+        file=file,
+        warmup=warmup,
+        tenant=tenant,
+        after_s=_seconds(ask_after),
+        question=question,
+        gateway_url=gateway,
+        gateway_token=settings.gateway.auth_token.reveal(),
     )
     client = options.client(url, config, token)
     err = Console(stderr=True)

@@ -11,7 +11,9 @@ from tests.unit.aggregator.fakes import NOW_S, NS, TRACE_ID, Shop, health
 V1 = "/api/v1"
 
 
-async def get(http: aiohttp.ClientSession, path: str, status: int = 200, **headers: str) -> Any:
+async def get(
+    http: aiohttp.ClientSession, path: str, status: int = 200, headers: dict[str, str] | None = None
+) -> Any:
     async with http.get(path, headers=headers) as response:
         assert response.status == status, await response.text()
         return await response.json()
@@ -68,7 +70,7 @@ async def test_services_show_the_last_minute(http: aiohttp.ClientSession) -> Non
 @pytest.mark.parametrize("as_header", [True, False])
 async def test_tenant_by_header_or_parameter(http: aiohttp.ClientSession, as_header: bool) -> None:
     headers, query = ({"X-Scope-OrgID": "other"}, "") if as_header else ({}, "?tenant=other")
-    found = await get(http, f"{V1}/sources{query}", **headers)
+    found = await get(http, f"{V1}/sources{query}", headers=headers)
     assert (found["tenant"], found["sources"]) == ("other", [])
 
 
