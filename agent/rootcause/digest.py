@@ -132,6 +132,7 @@ class Segment:
     edge_time: Durations
     lines: Counts  # log templates, a service
     series: U64  # metric series, sorted
+    wide_series: U64  # the same, named for any instance
     level: F32  # mean of each in this segment
 
     def lines_of(self, service: np.uint64, template: U64) -> I32:
@@ -158,7 +159,7 @@ def digest(
         inside = (start >= begin) & (start < end)
         at_full, at_bare = inside[full.span], inside[bare.span]
         log_time = stretch.telemetry.logs.time_ns
-        series, level = samples.means(begin, end)
+        series, wide_series, level = samples.means(begin, end)
         segment = Segment(
             start_ns=begin,
             end_ns=end,
@@ -173,6 +174,7 @@ def digest(
             edge_time=_durations(edge_rows, inside, trees.self_ns),
             lines=Counts.of(lines[(log_time >= begin) & (log_time < end)]).most(max_keys),
             series=series,
+            wide_series=wide_series,
             level=level,
         )
         found.append(segment)

@@ -19,8 +19,9 @@ from agent.telemetry.frames import F64, I32, I64, U64, MetricFrame, Series
 _WORDS = re.compile(r"[a-z]+[0-9]*|[0-9]+")
 
 CPU, MEMORY, POOL = "cpu", "memory", "pool"
-# Of a machine or a budget, not of the place that reports it.
-_NOT_THE_PLACES_OWN = {"node", "limit", "request", "requests", "system", "host", "machine"}
+# Of a machine, not of the place that reports it.
+_NOT_THE_PLACES_OWN = frozenset({"node", "system", "host", "machine"})
+_BOUNDS = frozenset({"limit", "limits", "request", "requests"})
 _FAMILIES: Mapping[str, frozenset[str]] = {
     CPU: frozenset({"cpu"}),
     MEMORY: frozenset({"memory", "rss", "heap"}),
@@ -34,18 +35,20 @@ class Samples:
 
     series: tuple[Series, ...]
     key: U64
+    wide_key: U64
     row: I32  # series of each sample
     time_ns: I64
     value: F64
 
-    def means(self, start_ns: int, end_ns: int) -> tuple[U64, npt.NDArray[np.float32]]:
-        """Sorted keys of the series that have samples in ``[start_ns, end_ns)``, and their means."""
+    def means(self, start_ns: int, end_ns: int) -> tuple[U64, U64, npt.NDArray[np.float32]]:
+        """Sorted keys of the series that have samples in ``[start_ns, end_ns)``, the keys that name them
+        for any instance, and their means."""
         keep = (self.time_ns >= start_ns) & (self.time_ns < end_ns) & np.isfinite(self.value)
         count = np.bincount(self.row[keep], minlength=len(self.series))
         total = np.bincount(self.row[keep], weights=self.value[keep], minlength=len(self.series))
         seen = np.flatnonzero(count)
         seen = seen[np.argsort(self.key[seen])]
-        return self.key[seen], (total[seen] / count[seen]).astype(np.float32)
+        return self.key[seen], self.wide_key[seen], (total[seen] / count[seen]).astype(np.float32)
 
 
 Last = dict[int, tuple[int, float]]
@@ -64,24 +67,21 @@ def samples_of(frame: MetricFrame, last: Last | None = None) -> Samples:
             value[begin:end] = _rates(frame.time_ns[begin:end], frame.value[begin:end], before)
             if last is not None:
                 last[int(key[i])] = (int(frame.time_ns[end - 1]), float(frame.value[end - 1]))
-    return Samples(frame.series, key, row, frame.time_ns, value)
+    wide = np.fromiter((series_key(s, any_instance=True) for s in frame.series), np.uint64)
+    return Samples(frame.series, key, wide, row, frame.time_ns, value)
 
 
-def series_key(series: Series) -> int:
+def series_key(series: Series, *, any_instance: bool = False) -> int:
+    """The series as a number; with ``any_instance`` the same for all instances of the service."""
     labels = "\x1f".join(f"{name}={value}" for name, value in series.labels)
-    return hash_text(f"{series.source.service}\x1f{series.source.instance}\x1f{series.name}\x1f{labels}")
-
-
-def wide_key(series: Series) -> int:
-    """The same series of any instance of the service."""
-    labels = "\x1f".join(f"{name}={value}" for name, value in series.labels)
-    return hash_text(f"{series.source.service}\x1f\x1f{series.name}\x1f{labels}")
+    instance = "" if any_instance else series.source.instance
+    return hash_text(f"{series.source.service}\x1f{instance}\x1f{series.name}\x1f{labels}")
 
 
 def family(series: Series) -> str:
     """What the series is about, empty for what is not looked at as a resource of its place."""
     words = set(_WORDS.findall(series.name.lower()))
-    if (words & _NOT_THE_PLACES_OWN and "utilization" not in words) or "node" in words or "system" in words:
+    if words & _NOT_THE_PLACES_OWN or (words & _BOUNDS and "utilization" not in words):
         return ""
     for name, tokens in _FAMILIES.items():
         if words & tokens and words & _SAYS_USE:

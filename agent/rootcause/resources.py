@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from agent.rootcause.digest import Segment
-from agent.rootcause.metrics import CPU, Samples, edge_of, family
+from agent.rootcause.metrics import CPU, MEMORY, Samples, edge_of, family
 from agent.telemetry.frames import F64, U64
 
 MIN_PAST = 2  # segments with a value
@@ -30,7 +30,7 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Resources:
-    """``blame``: the largest excess of CPU a place; ``usages``: every series looked at, largest first."""
+    """``blame``: the largest excess of CPU or memory a place; ``usages``: every series looked at, largest first."""
 
     blame: F64
     usages: tuple[Usage, ...]
@@ -47,7 +47,7 @@ def resources(
     for i in rows:
         kinds.setdefault((samples.series[i].name, samples.series[i].labels), []).append(i)
     for members in kinds.values():
-        usual, high = past.quantiles(samples.key[members])
+        usual, high = past.quantiles(samples.key[members], samples.wide_key[members])
         floor = 0.5 * _nanmedian(usual)
         kind = family(samples.series[members[0]])
         for i, median, p90 in zip(members, usual, high, strict=True):
@@ -60,7 +60,7 @@ def resources(
                 )
     blame = np.zeros(n_places)
     for usage in found:
-        if usage.family == CPU:
+        if usage.family in (CPU, MEMORY):
             blame[usage.place] = max(blame[usage.place], usage.x)
     return Resources(blame, tuple(sorted(found, key=lambda u: -u.x)))
 
@@ -70,20 +70,32 @@ class Past:
 
     def __init__(self, baseline: Sequence[Segment], since_ns: int) -> None:
         recent = [s for s in baseline if s.end_ns > since_ns]
-        self._key = np.concatenate([np.zeros(0, np.uint64), *(s.series for s in recent)])
-        self._level = np.concatenate([np.zeros(0, np.float32), *(s.level for s in recent)]).astype(np.float64)
-        order = np.lexsort((self._level, self._key))
-        self._key, self._level = self._key[order], self._level[order]
+        level = np.concatenate([np.zeros(0, np.float32), *(s.level for s in recent)]).astype(np.float64)
+        self._own = _Levels(np.concatenate([np.zeros(0, np.uint64), *(s.series for s in recent)]), level)
+        self._wide = _Levels(
+            np.concatenate([np.zeros(0, np.uint64), *(s.wide_series for s in recent)]), level
+        )
+
+    def quantiles(self, keys: U64, wide_keys: U64) -> tuple[F64, F64]:
+        """Median and 90th percentile of each series, those of its service's other instances where it
+        is new, NaN where too little is known."""
+        median, high = self._own.quantiles(keys)
+        new = np.flatnonzero(np.isnan(median))
+        median[new], high[new] = self._wide.quantiles(wide_keys[new])
+        return median, high
+
+
+class _Levels:
+    def __init__(self, key: U64, level: F64) -> None:
+        order = np.lexsort((level, key))
+        self._key, self._level = key[order], level[order]
 
     def quantiles(self, keys: U64) -> tuple[F64, F64]:
-        """Median and 90th percentile of each series, NaN where too little is known."""
         first = np.searchsorted(self._key, keys, "left")
         count = np.searchsorted(self._key, keys, "right") - first
-        enough = count >= MIN_PAST
         median, high = np.full(len(keys), np.nan), np.full(len(keys), np.nan)
-        for i in np.flatnonzero(enough):
-            values = self._level[first[i] : first[i] + count[i]]
-            median[i], high[i] = np.quantile(values, [0.5, 0.9])
+        for i in np.flatnonzero(count >= MIN_PAST):
+            median[i], high[i] = np.quantile(self._level[first[i] : first[i] + count[i]], [0.5, 0.9])
         return median, high
 
 
