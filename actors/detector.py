@@ -24,6 +24,8 @@ from agent.detection.bank import DetectorBank
 from agent.errors import ObservabilityError
 from agent.settings import Settings
 
+log = structlog.get_logger("detector")
+
 POLL_S = 0.5
 RETRY_S = 1.0
 
@@ -55,6 +57,7 @@ class Detector:
             "banks": float(len(self._banks)),
             "anomalies_total": float(self._counts["anomalies"]),
             "bins_total": float(self._counts["bins"]),
+            "failures_total": float(self._counts["failures"]),
             "requests_late_total": float(sum(bank.requests_late for bank in self._banks.values())),
         }
         return self._progress.health(figures, {})
@@ -72,7 +75,11 @@ class Detector:
                 await self.catch_up()
                 await asyncio.sleep(POLL_S)
             except ObservabilityError as error:
-                structlog.get_logger().info("a stream or the correlator is away", reason=str(error))
+                log.info("a stream or the correlator is away", reason=str(error))
+                await asyncio.sleep(RETRY_S)
+            except Exception:  # one source's odd data must not end the watch over all others
+                self._counts["failures"] += 1
+                log.exception("a round failed")
                 await asyncio.sleep(RETRY_S)
 
     async def _poll(self, stream: int) -> None:

@@ -16,7 +16,6 @@ from typing import Any
 
 import msgspec
 import structlog
-from agent.recommendations.rules import recommended
 
 from actors.correlator.keep import load, save
 from actors.correlator.shapes import edge_json, incident_json
@@ -36,8 +35,11 @@ from agent.store.database import Database
 from agent.store.incidents import IncidentRow, IncidentStore, Severity, Status
 from agent.telemetry.frames import Telemetry, concat
 
+log = structlog.get_logger("correlator")
+
 POLL_S = 1.0
 SAVE_S = 60.0
+PARTITIONS_S = 6 * 3600.0
 MAX_SPANS = 200_000  # of one stretch; beyond it whole traces are left out, evenly
 
 
@@ -48,6 +50,7 @@ class Correlator:
         self._views: dict[str, TenantView] = {}
         self._ports: Any = None
         self._incidents: IncidentStore | None = None
+        self._database: Database | None = None
         self._thinking = asyncio.Lock()
         self._counts: Counter[str] = Counter()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -65,7 +68,7 @@ class Correlator:
                     max_connections=database.pool_size,
                     statement_timeout_s=database.statement_timeout_s,
                 )
-                self._incidents = IncidentStore(pool)
+                self._database, self._incidents = pool, IncidentStore(pool)
                 self._ports = connect(self._settings)
                 self._views = await asyncio.to_thread(load, state_folder(self._settings), self._view)
                 self._spawn(self._follow())
@@ -80,6 +83,7 @@ class Correlator:
             "open_incidents": float(sum(len(view.open_incidents()) for view in views)),
             "answers_total": float(self._counts["answers"]),
             "incidents_total": float(self._counts["incidents"]),
+            "failures_total": float(self._counts["failures"]),
         }
         return self._progress.health(figures, {})
 
@@ -108,15 +112,21 @@ class Correlator:
 
     async def _follow(self) -> None:
         """Take in what is closed, for every tenant, for good."""
-        saved_s = time.monotonic()
+        saved_s = parted_s = time.monotonic() - PARTITIONS_S
         while True:
             try:
                 await self._round()
                 if time.monotonic() - saved_s > SAVE_S:
                     saved_s = time.monotonic()
                     await asyncio.to_thread(save, state_folder(self._settings), list(self._views.values()))
+                if self._database and time.monotonic() - parted_s > PARTITIONS_S:
+                    parted_s = time.monotonic()
+                    await self._database.fetch("maintain_partitions", datetime.now(UTC))
             except ObservabilityError as error:
-                structlog.get_logger().info("a stream, the gateway or PostgreSQL is away", reason=str(error))
+                log.info("a stream, the gateway or PostgreSQL is away", reason=str(error))
+            except Exception:  # one tenant's odd data must not end the watch over all others
+                self._counts["failures"] += 1
+                log.exception("a round failed")
             await asyncio.sleep(POLL_S)
 
     async def _round(self) -> None:
@@ -147,7 +157,7 @@ class Correlator:
         open_ = [i.id for i in view.open_incidents() if i.onset_ns < stretch.end_ns]
         took_ms = round((time.perf_counter() - began) * 1e3, 1)
         return msgspec.structs.replace(
-            recommended(answer), took_ms=took_ms, incident_id=open_[0] if open_ else ""
+            answer, took_ms=took_ms, incident_id=open_[0] if open_ else ""
         )
 
     async def _telemetry(self, tenant: str, stretch: Stretch, positions: Sequence[int]) -> Telemetry | None:
@@ -195,7 +205,7 @@ class Correlator:
             answer = await self.ask(change.incident.title, None, None, tenant)
             await self._write(change.incident, {"answer": msgspec.to_builtins(answer)})
         except ObservabilityError as error:
-            structlog.get_logger().info(
+            log.info(
                 "no cause for an incident", incident=change.incident.id, reason=str(error)
             )
 
@@ -205,7 +215,7 @@ class Correlator:
                 tenant, {"kind": str(change.kind), **incident_json(change.incident)}
             )
         except ObservabilityError as error:
-            structlog.get_logger().info("the live feed is away", reason=str(error))
+            log.info("the live feed is away", reason=str(error))
 
     async def _write(self, incident: Incident, more: dict[str, Any]) -> None:
         if self._incidents is None:

@@ -7,7 +7,7 @@ so a restart goes on where it stopped and a replay learns the same at any speed.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import msgspec
 from agent.rootcause.engine import analyse
@@ -89,13 +89,19 @@ class TenantView:
 
     def answer(self, question: str, service: str | None, telemetry: Telemetry) -> Answer:
         """Why, for the stretch that ``telemetry`` holds. A stretch with a cause is not normal time."""
-        known = {source.service for source in telemetry.spans.sources} | {
-            s.source.service for s in telemetry.metrics.series
-        }
-        scope = parse(question, known)
+        scope = parse(question, _services(telemetry), self.tenant)
         if service:
-            scope = msgspec.structs.replace(scope, service=service)
+            scope = replace(scope, service=service)
         answer = analyse(scope, telemetry, self.baseline, self._settings)
         if answer.causes:
             self.baseline.exclude(telemetry.start_ns, telemetry.end_ns)
         return answer
+
+
+def _services(telemetry: Telemetry) -> set[str]:
+    sources = (
+        *telemetry.spans.sources,
+        *telemetry.logs.sources,
+        *(s.source for s in telemetry.metrics.series),
+    )
+    return {source.service for source in sources}

@@ -202,10 +202,11 @@ def _concat(cls: type[Rows], frames: Sequence[Rows], tables: dict[str, str]) -> 
             codes = [index.setdefault(entry, len(index)) for entry in getattr(frame, table)]
             parts.append(np.asarray(codes, np.int32)[getattr(frame, column)] if codes else parts[0])
         merged[column], merged[table] = np.concatenate(parts), tuple(index)
-    for f in fields(cls):
-        if f.name not in merged:
-            empty: npt.NDArray[Any] = np.zeros(0, _DTYPES[f.name])
-            merged[f.name] = np.concatenate([empty, *(getattr(frame, f.name) for frame in frames)])
+    plain: str
+    for plain, dtype in _DTYPES.items():
+        if plain in cls.__dataclass_fields__ and plain not in merged:
+            columns = [np.zeros(0, dtype), *(getattr(frame, plain) for frame in frames)]
+            merged[plain] = np.concatenate(columns)
     return cls(**merged)
 
 
