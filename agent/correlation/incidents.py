@@ -203,11 +203,9 @@ class IncidentBook:
             tenant=anomaly.tenant, title="", severity=Severity.WARNING, onset_ns=first.onset_ns, opened_ns=at_ns,
             updated_ns=at_ns, resolved_ns=None, services=(), anomalies=(),
         )  # fmt: skip
-        case = _Case(incident, {a.id: a for a in group})
-        self._cases[incident.id] = case
+        case = self._cases[incident.id] = _Case(incident, {})
         for a in group:
-            del self._waiting[a.id]
-            self._case_of[a.id] = incident.id
+            self._put(case, self._waiting.pop(a.id), at_ns, touched)
         touched[incident.id] = ChangeKind.OPENED
 
     def _group(self, anomaly: Anomaly, topology: Topology) -> list[Anomaly]:

@@ -45,11 +45,13 @@ def judge(
     is the newest. Out, ``[unit, test]``: the strongest evidence of all windows and that window's width;
     of the last four bins that hold requests, how many exist (``seen``) and how many are odd by themselves
     (``flagged``); and whether the newest is odd. A window counts only if its share of exceedances reaches
-    ``min_share``: a certain but small effect is not worth waking somebody."""
+    ``min_share``: a certain but small effect is not worth waking somebody. And no bin may carry much more
+    than half of it: requests that a stall held up come back in one bin, and are one event, not many."""
     ring, tests = n.shape[2], n.shape[1]
     for unit in range(units):
         for test in range(tests):
             sum_n = sum_k = sum_mu = 0.0
+            most = most_n = most_k = most_mu = 0.0
             top, width, odd, there = 0.0, 0, 0, 0
             for back in range(WINDOWS):
                 at = (slot - back) % ring
@@ -65,11 +67,21 @@ def judge(
                         flag_now[unit, test] = is_odd
                 elif back == 0:
                     flag_now[unit, test] = False
+                if bin_k - bin_mu > most:
+                    most, most_n, most_k, most_mu = bin_k - bin_mu, bin_n, bin_k, bin_mu
                 sum_n += bin_n
                 sum_k += bin_k
                 sum_mu += bin_mu
                 if sum_n > 0 and sum_k >= min_share[test] * sum_n:
                     nats = evidence(sum_k, sum_n, sum_mu / sum_n)
+                    if nats > top:
+                        rest_n = sum_n - most_n
+                        rest = (
+                            evidence(sum_k - most_k, rest_n, (sum_mu - most_mu) / rest_n)
+                            if rest_n > 0
+                            else 0.0
+                        )
+                        nats = min(nats, 6 + 2 * rest)
                     if nats > top:
                         top, width = nats, back + 1
             best[unit, test], best_width[unit, test] = top, width

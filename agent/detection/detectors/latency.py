@@ -8,9 +8,11 @@ tail or a few stray requests in it do no harm:
     far test      3 x the baseline's median + 30 ms
 
 The factors are the least slowdown worth an incident, the terms in ms keep operations of a millisecond
-quiet. The first two take the probability of crossing from the baseline alone. The far test has a Beta prior
-(2 %, worth 25 requests), because three times the median is far in any operation until its baseline shows
-otherwise: so a strong slowdown of a service with a request every few seconds is certain after a few of them. A limit is rounded up to a bucket's edge and the baseline is counted beyond the same edge.
+quiet. Requests of one time are slow together, so the baseline is counted beyond a limit 1.2 times lower: as
+if all of it had drifted up by a fifth, which is still normal. The first two tests take the probability of
+crossing from the baseline alone. The far test has a Beta prior (2 %, worth 25 requests), because three times
+the median is far in any operation until its baseline shows otherwise: so a strong slowdown of a service with
+a request every few seconds is certain after a few of them.
 """
 
 from __future__ import annotations
@@ -27,6 +29,7 @@ from agent.detection.units import BinBlock
 from agent.telemetry.frames import F64, I32, I64
 
 _PRIOR, _PRIOR_RATIO = 25.0, 0.02
+_DRIFT = 1.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,9 +102,10 @@ def _exceed(
             median * 2 * slowdown + 3 * floor_ns,
         )
         for test in range(3):
+            for b in range(bucket_of(limits[test] / _DRIFT) + 1, buckets.shape[1]):
+                base_beyond[i, test] += base[b]
             for b in range(bucket_of(limits[test]) + 1, buckets.shape[1]):
                 beyond[i, test] += buckets[i, b]
-                base_beyond[i, test] += base[b]
     return beyond, base_beyond, base_n
 
 

@@ -15,13 +15,14 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from agent.detection.anomaly import Signal
-from agent.telemetry.frames import F64, MetricFrame
+from agent.telemetry.frames import F64, I64, MetricFrame
 from agent.telemetry.source import Source
 
 _WORD = re.compile(r"[a-z]+|\d+")
 _NOT_USED = {"limit", "limits", "request", "requests", "available", "system", "node", "host", "throttled", "virtual",
              "faults", "failcnt", "max", "peak", "cached", "cache", "swap", "count", "context"}  # fmt: skip
 _CPU_WORDS = {"time", "usage", "utilization", "util", "seconds", "used"}
+_RESTART_SHOWS_NS = 60 * 10**9
 _MEMORY_WORDS = {"usage", "working", "rss", "resident", "used"}
 
 
@@ -103,10 +104,10 @@ class ResourceDetector:
             track.judged_ns = track.samples[-1][0]
             hit = self._judge(track)
             if hit is not None:
-                score, onset_ns, observed, expected = hit
+                signal, score, onset_ns, observed, expected = hit
                 found.append(
                     ResourceScore(
-                        source, metric, track.signal, score, onset_ns, track.judged_ns, observed, expected
+                        source, metric, signal, score, onset_ns, track.judged_ns, observed, expected
                     )
                 )
         return sorted(found, key=lambda hit: (-hit.score, hit.source, hit.metric))
@@ -119,15 +120,17 @@ class ResourceDetector:
             >= silent_since_ns
         }
 
-    def _judge(self, track: _Track) -> tuple[float, int, float, float] | None:
+    def _judge(self, track: _Track) -> tuple[Signal, float, int, float, float] | None:
         times = np.asarray([t for t, _ in track.samples], np.int64)
         values = np.asarray([v for _, v in track.samples], np.float64)
-        if track.signal is Signal.RESTARTS or track.restarted_ns > times[-1] - 60 * 10**9:
-            return restarts(values, times, track.restarted_ns)
-        settled = times >= track.born_ns + int(self.settings.settle_s * 1e9)
-        if track.signal is Signal.MEMORY:
-            return growth(times[settled], values[settled])
-        return step_up(times, values)
+        if track.signal is Signal.RESTARTS or track.restarted_ns > times[-1] - _RESTART_SHOWS_NS:
+            signal, hit = Signal.RESTARTS, restarts(values, times, track.restarted_ns)
+        elif track.signal is Signal.MEMORY:
+            settled = times >= track.born_ns + int(self.settings.settle_s * 1e9)
+            signal, hit = Signal.MEMORY, growth(times[settled], values[settled])
+        else:
+            signal, hit = Signal.CPU, step_up(times, values)
+        return None if hit is None else (signal, *hit)
 
     def _signal(self, name: str) -> Signal | None:
         if name not in self._signals:
@@ -172,9 +175,7 @@ def _settle(track: _Track, until_ns: int) -> None:
         track.samples.append((time_ns, track.waiting.pop(time_ns)))
 
 
-def step_up(
-    times: np.ndarray[tuple[int], np.dtype[np.int64]], values: F64
-) -> tuple[float, int, float, float] | None:
+def step_up(times: I64, values: F64) -> tuple[float, int, float, float] | None:
     """The samples of the last 12 s, at least three, stand clear above the median and IQR of those before."""
     recent = max(3, int(np.sum(times > times[-1] - 12 * 10**9))) if len(times) else 3
     if len(values) < recent + 8:
@@ -188,9 +189,7 @@ def step_up(
     return 0.4, int(times[-recent]), float(np.median(now)), float(usual)
 
 
-def growth(
-    times: np.ndarray[tuple[int], np.dtype[np.int64]], values: F64
-) -> tuple[float, int, float, float] | None:
+def growth(times: I64, values: F64) -> tuple[float, int, float, float] | None:
     """Memory that rose steadily by a fifth or more over the last samples (at least 6, at most 5 minutes).
 
     Steady means: the medians of the three thirds rise, most steps go up, and the end is above all that was
@@ -224,9 +223,7 @@ def growth(
     return min(1.0, 2 * best[0]), best[1], best[2], best[3]
 
 
-def restarts(
-    values: F64, times: np.ndarray[tuple[int], np.dtype[np.int64]], restarted_ns: int
-) -> tuple[float, int, float, float] | None:
+def restarts(values: F64, times: I64, restarted_ns: int) -> tuple[float, int, float, float] | None:
     """A running total that fell back, or a restart counter that went up, within the last samples."""
     if restarted_ns:
         return 0.5, restarted_ns, 1.0, 0.0

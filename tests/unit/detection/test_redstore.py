@@ -1,0 +1,66 @@
+import numpy as np
+import pytest
+
+from agent.detection.redstore import RedStore, RedStoreSettings
+from tests.unit.detection.builders import T0, S, bin_of, key
+
+
+def filled(store: RedStore | None = None, bins: int = 24) -> RedStore:
+    store = store or RedStore()
+    for i in range(bins):
+        store.add(
+            bin_of(
+                5 * i, (key("a", "x"), [0.1] * 10, 1), (key("a", "y"), [0.4] * 10, 0), (key("b"), [1.0], 1)
+            )
+        )
+    return store
+
+
+def test_rate_errors_and_latency_of_an_operation() -> None:
+    series = filled().query("a", "x", T0, T0 + 60 * S, 30)
+    assert series.rate.tolist() == [2.0, 2.0]
+    assert series.error_ratio.tolist() == [0.1, 0.1]
+    assert series.p50_ns == pytest.approx([0.1 * S] * 2, rel=0.13)
+
+
+def test_a_service_is_all_its_operations() -> None:
+    series = filled().query("a", None, T0, T0 + 60 * S, 60)
+    assert series.count.tolist() == [240]
+    assert series.p95_ns == pytest.approx([0.4 * S], rel=0.13)
+
+
+def test_no_service_is_all_services() -> None:
+    assert filled().query(None, None, T0, T0 + 60 * S, 60).count.tolist() == [252]
+
+
+def test_nothing_seen_is_not_a_number() -> None:
+    series = filled().query("a", None, T0 + 3600 * S, T0 + 3630 * S, 30)
+    assert series.rate.tolist() == [0.0]
+    assert np.isnan(series.error_ratio).all()
+    assert np.isnan(series.p99_ns).all()
+
+
+def test_increments_of_one_bin_add_up() -> None:
+    store = filled(filled(), 1)
+    assert store.query("b", None, T0, T0 + 5 * S, 5).count.tolist() == [2]
+
+
+@pytest.mark.parametrize(("start_s", "end_s", "step_s"), [(0, 0, 5), (10, 5, 5), (0, 10, 0)])
+def test_an_impossible_range_is_refused(start_s: int, end_s: int, step_s: float) -> None:
+    with pytest.raises(ValueError, match="the end must lie after the start"):
+        RedStore().query(None, None, T0 + start_s * S, T0 + end_s * S, step_s)
+
+
+def test_old_bins_go_by_age() -> None:
+    store = filled(RedStore(RedStoreSettings(keep_s=60)), 120)
+    assert store.query("a", "x", T0, T0 + 60 * S, 60).count.tolist() == [0]
+    assert store.query("a", "x", T0 + 540 * S, T0 + 600 * S, 60).count.tolist() == [120]
+
+
+def test_memory_is_bounded_when_names_flood() -> None:
+    store = RedStore(RedStoreSettings(max_bytes=100_000))
+    for i in range(2000):
+        store.add(bin_of(5 * i, *((key("a", f"/{i}/{j}"), [0.1], 0) for j in range(5))))
+    assert store.bytes < 110_000
+    assert len(store.keys()) < 2000
+    assert store.query("a", None, T0 + 9940 * S, T0 + 10_000 * S, 60).count.tolist() == [60]
