@@ -17,7 +17,8 @@ MIN_PAST = 2  # segments with a value
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """One series of a resource: its mean in the window, the median and spread of the hour before,
+    """One series of a resource: its mean in the window (the lower of the
+    whole and the latter half), the median and spread of the hour before,
     ``x`` spreads above."""
 
     series: int
@@ -40,7 +41,10 @@ def resources(
     samples: Samples, place_of: dict[int, int], n_places: int, start_ns: int, end_ns: int, past: Past
 ) -> Resources:
     """``place_of`` maps series to places."""
-    now = _window_means(samples, start_ns, end_ns)
+    # A spike that is over explains nothing: the latter half has to be as high as the whole.
+    whole = _window_means(samples, start_ns, end_ns)
+    latter = _window_means(samples, (start_ns + end_ns) // 2, end_ns)
+    now = np.fmin(whole, latter)
     rows = [i for i in place_of if family(samples.series[i]) and np.isfinite(now[i])]
     found: list[Usage] = []
     kinds: dict[tuple[str, tuple[tuple[str, str], ...]], list[int]] = {}
