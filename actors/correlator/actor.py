@@ -28,6 +28,7 @@ from actors.progress import Progress
 from agent.correlation.incidents import Incident, IncidentChange
 from agent.detection.anomaly import AnomalyEvent
 from agent.errors import NotFound, ObservabilityError, Overloaded
+from agent.recommendations.rules import advise
 from agent.rootcause.answer import Answer
 from agent.rootcause.settings import RootCauseSettings
 from agent.settings import Settings
@@ -156,9 +157,7 @@ class Correlator:
         self._counts["answers"] += 1
         open_ = [i.id for i in view.open_incidents() if i.onset_ns < stretch.end_ns]
         took_ms = round((time.perf_counter() - began) * 1e3, 1)
-        return msgspec.structs.replace(
-            answer, took_ms=took_ms, incident_id=open_[0] if open_ else ""
-        )
+        return msgspec.structs.replace(advise(answer), took_ms=took_ms, incident_id=open_[0] if open_ else "")
 
     async def _telemetry(self, tenant: str, stretch: Stretch, positions: Sequence[int]) -> Telemetry | None:
         parts = await asyncio.gather(
@@ -205,9 +204,7 @@ class Correlator:
             answer = await self.ask(change.incident.title, None, None, tenant)
             await self._write(change.incident, {"answer": msgspec.to_builtins(answer)})
         except ObservabilityError as error:
-            log.info(
-                "no cause for an incident", incident=change.incident.id, reason=str(error)
-            )
+            log.info("no cause for an incident", incident=change.incident.id, reason=str(error))
 
     async def _publish(self, tenant: str, change: IncidentChange) -> None:
         try:

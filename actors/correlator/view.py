@@ -9,15 +9,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-import msgspec
-from agent.rootcause.engine import analyse
-from agent.rootcause.question import parse
-
 from agent.correlation.incidents import Incident, IncidentBook, IncidentChange
 from agent.correlation.topology import Topology
 from agent.detection.anomaly import AnomalyEvent
 from agent.rootcause.answer import Answer
 from agent.rootcause.baseline import Baseline
+from agent.rootcause.engine import analyse
+from agent.rootcause.question import parse
 from agent.rootcause.settings import RootCauseSettings
 from agent.telemetry.frames import Telemetry
 
