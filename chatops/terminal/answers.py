@@ -17,6 +17,7 @@ VERDICTS = {
     "nothing_unusual": ("green", "Nothing unusual"),
     "not_enough_data": ("yellow", "Not enough data to say"),
 }
+SHOWN_REFERENCES = 3  # of one statement; --json has all
 SIGNAL_STYLES = {
     "traces": "magenta", "logs": "yellow", "metrics": "cyan", "changes": "blue",
     "spans": "magenta", "incident": "bold red",
@@ -57,16 +58,26 @@ def _cause(cause: Mapping[str, Any]) -> Iterator[RenderableType]:
     yield head
     yield Padding(Text(str(cause.get("statement", ""))), (0, 0, 0, 3))
     for evidence in cause.get("evidence", ()):
-        yield Padding(_evidence(evidence), (0, 0, 0, 3))
+        yield Padding(_evidence(evidence, str(cause.get("statement", ""))), (0, 0, 0, 3))
     for recommendation in cause.get("recommendations", ()):
         yield Padding(_recommendation(recommendation), (0, 0, 0, 3))
 
 
-def _evidence(evidence: Mapping[str, Any]) -> Text:
-    signal = str(evidence.get("signal", ""))
-    text = Text.assemble((f"{signal:>7} ", SIGNAL_STYLES.get(signal, "")), str(evidence.get("statement", "")))
-    for reference in evidence.get("references", ()):
-        text.append(f"\n        {reference}", style="dim")
+def _evidence(evidence: Mapping[str, Any], said: str) -> Text:
+    """``said`` stands above already and is not said again."""
+    signal, statement = str(evidence.get("signal", "")), str(evidence.get("statement", ""))
+    text = Text.assemble(
+        (f"{signal:>7} ", SIGNAL_STYLES.get(signal, "")), "" if statement == said else statement
+    )
+    references = [str(reference) for reference in evidence.get("references", ())]
+    if references:
+        more = (
+            f"  and {len(references) - SHOWN_REFERENCES} more" if len(references) > SHOWN_REFERENCES else ""
+        )
+        text.append(
+            ("" if statement == said else "\n        ") + "  ".join(references[:SHOWN_REFERENCES]) + more,
+            style="dim",
+        )
     return text
 
 

@@ -109,14 +109,16 @@ async def _status(client: Client, watch: bool, as_json: bool) -> bool:
 def render(status: Mapping[str, Any], rates: Rates, now_s: float) -> RenderableType:
     table = Table(header_style="bold", box=None, pad_edge=False)
     for name in ("actor", "state", "pid", "up"):
-        table.add_column(name)
+        table.add_column(name, no_wrap=True)
     for name in ("restarts", "rate/s" if rates.per_s else "total", "lag", "queue", "window"):
         table.add_column(name, justify="right")
-    table.add_column("listens")
     for actor in status["actors"]:
         table.add_row(*_row(actor, status["restarts"].get(actor["name"], 0), rates, now_s))
     parts: list[RenderableType] = [table]
     for actor in status["actors"]:
+        if actor["listens"]:
+            told = ", ".join(f"{protocol} {where}" for protocol, where in sorted(actor["listens"].items()))
+            parts.append(Text(f"{actor['name']} listens: {told}", style="dim"))
         if actor.get("detail"):
             parts.append(Text(f"{actor['name']}: {actor['detail']}", style="yellow"))
         if actor.get("refused"):
@@ -143,7 +145,6 @@ def _row(actor: Mapping[str, Any], restarts: int, rates: Rates, now_s: float) ->
         Text(f"{lag:.1f} s" if lag is not None else ""),
         Text(number(queue) if queue is not None else ""),
         Text(f"{window / (1 << 20):.0f} MiB" if window is not None else ""),
-        Text(" ".join(actor["listens"].values()), style="dim"),
     ]
 
 
