@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Mapping
-from typing import Any
 
-from demo.shop.child import announce, run_until_stopped
+from demo.shop.child import announce, no_orders, run_until_stopped
 
 ENTRIES = 5_000
 VALUE_BYTES = 1 << 20
@@ -87,12 +85,8 @@ async def _run(port: int) -> None:
         lambda r, w: _serve_client(store, r, w), "127.0.0.1", port, reuse_port=True
     )
     announce(ready=True, port=port)
-    await run_until_stopped(_ignore)
+    await run_until_stopped(no_orders)
     server.close()
-
-
-async def _ignore(_: Mapping[str, Any]) -> None:
-    return None
 
 
 def run_cache(port: int) -> None:

@@ -43,6 +43,10 @@ async def run_until_stopped(on_order: OnOrder) -> None:
         obey.cancel()
 
 
+async def no_orders(_: Mapping[str, Any]) -> None:
+    """For a process that takes none."""
+
+
 async def _obey(on_order: OnOrder, stop: asyncio.Event) -> None:
     async for order in _orders():
         await on_order(order)

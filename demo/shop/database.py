@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import sys
 import warnings
-from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import asyncpg
 import psutil
 
-from demo.shop.child import announce, run_until_stopped
+from demo.shop.child import announce, no_orders, run_until_stopped
 from demo.shop.queries import query
 
 with warnings.catch_warnings():
@@ -53,15 +52,13 @@ async def _keep(server: PostgresServer) -> None:
     url = server.get_uri()
     await fill(url)
     announce(ready=True, url=url, pid=server.get_pid())
-    await run_until_stopped(_ignore)
-
-
-async def _ignore(_: Mapping[str, Any]) -> None:
-    return None
+    await run_until_stopped(no_orders)
 
 
 def run_database(folder: Path) -> None:
     """Start PostgreSQL in ``folder``, announce where it listens, stop it at the end."""
+    # Until the event loop takes over: PostgreSQL must not be left alone in the middle of its start.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     folder.parent.mkdir(parents=True, exist_ok=True)
     server = get_server(folder, cleanup_mode="stop")
     try:

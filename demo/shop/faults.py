@@ -109,8 +109,8 @@ _ALL = (
     ),
     Fault(
         name="bad-deploy",
-        does="Rolls the cart over to version 2.4.0, whose campaigns do not know half of the categories.",
-        cause="Version 2.4.0 of the cart raises KeyError for many carts.",
+        does="Rolls the cart over to version 2.4.0, whose campaigns do not know most categories.",
+        cause="Version 2.4.0 of the cart raises KeyError for most carts.",
         services=("cart",),
         kinds=frozenset({CauseKind.BAD_DEPLOY, CauseKind.ERRORS}),
         inject=(Release("cart", "2.4.0"),),

@@ -18,7 +18,7 @@ from typing import Any
 
 import aiohttp
 
-from demo.shop.child import announce, run_until_stopped
+from demo.shop.child import announce, no_orders, run_until_stopped
 from demo.shop.service import client_session
 
 VISITS_PER_S = 2.8  # about 8 pages a second
@@ -165,13 +165,9 @@ async def _run(front_url: str, seed: int, scale: float, period_s: float) -> None
             asyncio.create_task(customers.report()),
         ]
         announce(ready=True)
-        await run_until_stopped(_ignore)
+        await run_until_stopped(no_orders)
         for task in tasks:
             task.cancel()
-
-
-async def _ignore(_: Mapping[str, Any]) -> None:
-    return None
 
 
 def run_load(front_url: str, seed: int, scale: float, period_s: float) -> None:

@@ -63,7 +63,9 @@ class ChildProcess:
             self.kill()
             raise ProcessFailed(f"{self.name} was not ready within {READY_WITHIN_S:.0f} s") from None
         except BaseException:
-            self.kill()
+            # Gently: the database's keeper has something to put away.
+            if self.running:
+                self._started.terminate()
             raise
         if facts is None:
             await self._started.wait()

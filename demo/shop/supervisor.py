@@ -46,6 +46,13 @@ class Member:
     restarts: int = 0
 
 
+class ShopClosed(Exception):
+    """Nothing can be broken or healed in a shop that is not open."""
+
+    def __init__(self) -> None:
+        super().__init__("the shop is not open: call start() first, and nothing after stop()")
+
+
 OnProgress = Callable[[Member], None]
 
 
@@ -82,6 +89,8 @@ class Shop:
         self._ports: dict[str, socket.socket] = {}
         self._versions = dict(STOCK_VERSIONS)
         self._children: dict[str, ChildProcess] = {}
+        self._launched: list[ChildProcess] = []
+        self._stopping = False
         self._away: set[str] = set()
         self._restarts: Counter[str] = Counter()
         self._turned: dict[str, dict[str, float]] = {}
@@ -113,6 +122,7 @@ class Shop:
 
     async def stop(self) -> None:
         """End every process: customers first, the database last. May be called at any time, and again."""
+        self._stopping = True
         for task in self._tasks.values():
             task.cancel()
         await asyncio.gather(*self._tasks.values(), return_exceptions=True)
@@ -120,13 +130,16 @@ class Shop:
         for names in ((LOAD,), SERVICES, HELPERS, (DATABASE,)):
             children = [child for name in names if (child := self._children.pop(name, None))]
             await asyncio.gather(*(child.stop(GRACE_S) for child in children))
+        # One that was about to replace another, or to be replaced, has no name here.
+        await asyncio.gather(*(child.stop(GRACE_S) for child in self._launched))
+        self._launched.clear()
         for held in self._ports.values():
             held.close()
         self._ports.clear()
 
     async def inject(self, name: str) -> None:
         """Break something (``demo.shop.faults``); breaking it twice is breaking it once."""
-        what = fault(name)
+        what = self._fault(name)
         async with self._change:
             if what not in self._injected:
                 self._injected.append(what)
@@ -135,7 +148,7 @@ class Shop:
 
     async def heal(self, name: str) -> None:
         """Undo what ``inject`` did; healing what is not broken does nothing."""
-        what = fault(name)
+        what = self._fault(name)
         async with self._change:
             if what in self._injected:
                 self._injected.remove(what)
@@ -153,6 +166,12 @@ class Shop:
     def seen(self, last_s: float) -> Seen:
         """What the customers saw in the last seconds."""
         return self.visitors.last(last_s)
+
+    def _fault(self, name: str) -> Fault:
+        what = fault(name)
+        if not self._children or self._stopping:
+            raise ShopClosed
+        return what
 
     async def _do(self, step: Step) -> None:
         match step:
@@ -205,9 +224,11 @@ class Shop:
     async def _launch(self, name: str) -> None:
         """Start a process, wait until it is ready, and look after it from then on."""
         child = ChildProcess(name, [name], self._environment(name), self.data_dir / "logs" / f"{name}.log")
-        if name not in self._children:
-            self._children[name] = child  # so that stop finds one that never gets ready
+        self._launched.append(child)
         facts = await child.start(self._hear)
+        if self._stopping:
+            child.kill()
+            raise ProcessFailed(f"{name} was started while the shop was being stopped")
         self._children[name] = child
         self._database_url = str(facts.get("url", self._database_url))
         if turned := self._turned.get(name):

@@ -48,11 +48,13 @@ async def _up(options: argparse.Namespace, data_dir: Path) -> None:
     try:
         await asyncio.wait({work, stopped}, return_when=asyncio.FIRST_COMPLETED, timeout=options.duration)
     finally:
+        stopped.cancel()
         work.cancel()
         _say("stopping")
+        await asyncio.wait({work})
         await shop.stop()
-    if work.done() and not work.cancelled() and (error := work.exception()):
-        raise error
+    if not work.cancelled():
+        work.result()
 
 
 async def _run(shop: Shop, options: argparse.Namespace) -> None:
@@ -60,10 +62,11 @@ async def _run(shop: Shop, options: argparse.Namespace) -> None:
     _say(
         f"open at {next(member.url for member in shop.members() if member.name == 'front')}; telemetry goes to {options.otlp}"
     )
-    asyncio.get_running_loop().create_task(_script(shop, options))
-    while True:
-        await asyncio.sleep(REPORT_INTERVAL_S)
-        _say(f"customers, last {REPORT_INTERVAL_S:.0f} s: {shop.seen(REPORT_INTERVAL_S)}")
+    async with asyncio.TaskGroup() as group:
+        group.create_task(_script(shop, options))
+        while True:
+            await asyncio.sleep(REPORT_INTERVAL_S)
+            _say(f"customers, last {REPORT_INTERVAL_S:.0f} s: {shop.seen(REPORT_INTERVAL_S)}")
 
 
 async def _script(shop: Shop, options: argparse.Namespace) -> None:

@@ -18,6 +18,7 @@ import pytest
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_service_pb2_grpc
 
 from demo.shop.process import REPOSITORY, ChildProcess, ProcessFailed
+from demo.shop.supervisor import Shop
 
 
 def free_port() -> int:
@@ -39,6 +40,13 @@ def alive(pid: int) -> bool:
         return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
+
+
+def running_in(folder: Path) -> list[psutil.Process]:
+    """PostgreSQL's processes with their data in ``folder``; they are nobody's children."""
+    return [
+        p for p in psutil.process_iter(["cmdline"]) if str(folder / "postgres") in (p.info["cmdline"] or ())
+    ]
 
 
 def model(folder: Path, port: int, **environment: str) -> ChildProcess:
@@ -96,6 +104,19 @@ async def test_a_process_that_cannot_start_says_why(tmp_path: Path) -> None:
         await child.start()
 
 
+async def test_a_shop_can_be_stopped_in_the_middle_of_a_rollout(tmp_path: Path) -> None:
+    shop = Shop(tmp_path, "http://127.0.0.1:9")
+    await shop.start()
+    rollout = asyncio.create_task(shop.inject("bad-deploy"))
+    await asyncio.sleep(0.1)
+    family = psutil.Process().children(recursive=True)
+    await shop.stop()
+    await asyncio.gather(rollout, return_exceptions=True)
+    assert len(family) > 12
+    assert not [process for process in family if alive(process.pid)]
+    assert not shop.members()
+
+
 @pytest.mark.parametrize("death", [signal.SIGKILL, signal.SIGTERM])
 async def test_nothing_outlives_the_supervisor(tmp_path: Path, death: signal.Signals) -> None:
     up = await asyncio.create_subprocess_exec(
@@ -104,13 +125,14 @@ async def test_nothing_outlives_the_supervisor(tmp_path: Path, death: signal.Sig
     )  # fmt: skip
     assert up.stdout is not None
     # SIGTERM comes in the middle of the start, SIGKILL when all is up.
-    awaited = b"open at" if death is signal.SIGKILL else b"database"
+    awaited = b"open at" if death is signal.SIGKILL else b"front"
     while awaited not in await asyncio.wait_for(up.stdout.readline(), 40):
         pass
     family = psutil.Process(up.pid).children(recursive=True)
-    family.append(psutil.Process(int((tmp_path / "postgres" / "postmaster.pid").read_text().split()[0])))
     os.kill(up.pid, death)
     while await up.stdout.readline():
         pass
     await up.wait()
+    family += running_in(tmp_path)
     await until(lambda: not [process for process in family if alive(process.pid)], 12)
+    assert not running_in(tmp_path)
