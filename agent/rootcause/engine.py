@@ -6,17 +6,20 @@ threshold that something is odd; else it says that nothing is, or that it could 
 
 from __future__ import annotations
 
+import msgspec
 import numpy as np
 
 from agent.rootcause.answer import Answer, Cause, CauseKind, Verdict
 from agent.rootcause.baseline import NS, Baseline
 from agent.rootcause.causes import causes
+from agent.rootcause.onset import onset_ns
 from agent.rootcause.question import Scope
 from agent.rootcause.ranking import Findings, find
 from agent.rootcause.settings import RootCauseSettings
-from agent.telemetry.frames import MetricFrame, Telemetry, select
+from agent.telemetry.frames import Bool, MetricFrame, Telemetry, select
 
 MIN_SPANS = 10
+MIN_HALF_NS = 30 * NS
 
 
 def analyse(scope: Scope, window: Telemetry, baseline: Baseline, settings: RootCauseSettings) -> Answer:
@@ -26,12 +29,26 @@ def analyse(scope: Scope, window: Telemetry, baseline: Baseline, settings: RootC
     missing = _missing(scope, window, baseline)
     if missing:
         return _answer(scope, window, Verdict.NOT_ENOUGH_DATA, missing, 0.0)
-    found = find(window, baseline)
+    found = _sharpest(window, baseline, settings.threshold)
     sure = found.confidence
     if sure < settings.threshold:
         return _answer(scope, window, Verdict.NOTHING_UNUSUAL, _quiet(scope, found), sure)
     ranked = causes(found, settings.max_causes)
-    return _answer(scope, window, Verdict.CAUSE, _summary(ranked, sure), sure, ranked)
+    answer = _answer(scope, found.window.telemetry, Verdict.CAUSE, _summary(ranked, sure), sure, ranked)
+    return msgspec.structs.replace(answer, start_s=onset_ns(found, int(np.argmax(found.score))) / NS)
+
+
+def _sharpest(window: Telemetry, baseline: Baseline, threshold: float) -> Findings:
+    """The findings in the window, or, where it shows nothing, in its latter half: medians do not see
+    what has begun only just now."""
+    normal = baseline.normal(window.start_ns, window.end_ns)
+    found = find(window, baseline, normal)
+    middle_ns = (window.start_ns + window.end_ns) // 2
+    if found.confidence >= threshold or window.end_ns - middle_ns < MIN_HALF_NS:
+        return found
+    half = find(since(window, middle_ns), baseline, normal)
+    # A second look may see what chance made; it has to be surer.
+    return half if half.confidence >= (1.0 + threshold) / 2.0 else found
 
 
 def restrict(window: Telemetry, service: str) -> Telemetry:
@@ -62,16 +79,34 @@ def restrict(window: Telemetry, service: str) -> Telemetry:
     )
 
 
+def since(window: Telemetry, start_ns: int) -> Telemetry:
+    """The part of ``window`` from ``start_ns`` on."""
+    return Telemetry(
+        start_ns=start_ns,
+        end_ns=window.end_ns,
+        spans=select(window.spans, window.spans.start_ns >= start_ns),
+        logs=select(window.logs, window.logs.time_ns >= start_ns),
+        metrics=_samples(window.metrics, window.metrics.time_ns >= start_ns),
+        changes=window.changes,
+    )
+
+
 def _series_of(frame: MetricFrame, services: set[str]) -> MetricFrame:
     keep = np.array([s.source.service in services for s in frame.series], np.bool_)
-    counts = np.diff(frame.offsets)
-    rows = np.repeat(keep, counts)
+    return _samples(frame, np.repeat(keep, np.diff(frame.offsets)))
+
+
+def _samples(frame: MetricFrame, keep: Bool) -> MetricFrame:
+    """The series that have samples among those to keep."""
+    of_series = np.repeat(np.arange(len(frame.series)), np.diff(frame.offsets))
+    counts = np.bincount(of_series[keep], minlength=len(frame.series))
+    rows = np.flatnonzero(counts)
     return MetricFrame(
-        series=tuple(s for s, k in zip(frame.series, keep, strict=True) if k),
-        cumulative=frame.cumulative[keep],
-        offsets=np.concatenate([np.zeros(1, np.int64), np.cumsum(counts[keep])]).astype(np.int64),
-        time_ns=frame.time_ns[rows],
-        value=frame.value[rows],
+        series=tuple(frame.series[i] for i in rows),
+        cumulative=frame.cumulative[rows],
+        offsets=np.concatenate([np.zeros(1, np.int64), np.cumsum(counts[rows])]).astype(np.int64),
+        time_ns=frame.time_ns[keep],
+        value=frame.value[keep],
     )
 
 

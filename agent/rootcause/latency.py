@@ -26,6 +26,7 @@ class Keys:
     ``extra_ns`` is what it costs more, over all calls, by how sure that is. ``example`` is a row of
     the trees, the slowest of the window; ``near``/``far`` are caller and callee of an edge, else both the place."""
 
+    key: U64
     near: I32
     far: I32
     median_w: F64
@@ -113,7 +114,7 @@ def _compare(
     new is held against its service's other instances."""
     looked_up = np.where(is_new, wide, key)
     order = np.lexsort((self_ns[rows], key))
-    _, first, count = np.unique(key[order], return_index=True, return_counts=True)
+    keys, first, count = np.unique(key[order], return_index=True, return_counts=True)
     values = self_ns[rows][order].astype(np.float64)
     middle = _quantile(values, first, count, 0.5)
     past = _pool(looked_up[order][first], before)
@@ -131,6 +132,7 @@ def _compare(
     sure = np.clip((z - MIN_Z) / (FULL_Z - MIN_Z), 0, 1)
     extra = np.where(elevated, (middle - past.median) * count * sure, 0.0)
     return Keys(
+        key=keys,
         near=near[order][first],
         far=far[order][first],
         median_w=middle,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -56,12 +57,12 @@ class Findings:
         return sureness(self.signals, int(np.argmax(self.score))) if len(self.score) else 0.0
 
 
-def find(telemetry: Telemetry, baseline: Baseline) -> Findings:
+def find(telemetry: Telemetry, baseline: Baseline, past: Sequence[Segment]) -> Findings:
+    """What ``telemetry`` shows, held against ``past``: the normal segments of ``baseline``."""
     settings = baseline.settings
     window = prepare(
         telemetry, baseline.templates.ids(telemetry.logs.templates, learn=False), baseline.callees
     )
-    past = baseline.normal(telemetry.start_ns, telemetry.end_ns)
     traced = [s for s in past if len(s.places)][-settings.use_segments :]
     samples = samples_of(telemetry.metrics)
     n = len(window.places)

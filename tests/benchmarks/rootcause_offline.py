@@ -49,7 +49,8 @@ class Replayed:
     def ask(self, now_ns: int) -> Findings:
         self.learn_until(now_ns)
         window_ns = int(self.baseline.settings.window_s * NS)
-        found = find(self.day.telemetry(now_ns - window_ns, now_ns, now_ns), self.baseline)
+        window = self.day.telemetry(now_ns - window_ns, now_ns, now_ns)
+        found = find(window, self.baseline, self.baseline.normal(window.start_ns, window.end_ns))
         if found.confidence >= self.baseline.settings.threshold:
             self.baseline.exclude(now_ns - window_ns, now_ns)
         return found
@@ -111,7 +112,7 @@ def main() -> None:
             ranks[after].append((pod_rank, service_rank))
             print(
                 f"+{after:.0f}s {fault.kind:15s} {fault.pod:45s} pod {pod_rank:2d} service {service_rank:2d} "
-                f"confidence {found.confidence:.2f} segments {len(found.traced)} spans {len(found.window.trees)} took {took[-1]*1e3:.0f}ms"
+                f"confidence {found.confidence:.2f} segments {len(found.traced)} spans {len(found.window.trees)} took {took[-1] * 1e3:.0f}ms"
             )
             if args.verbose or pod_rank > 1:
                 print(describe(fault, found))
@@ -122,7 +123,16 @@ def main() -> None:
         }
         for after, r in ranks.items()
     }
-    print(json.dumps({"cases": len(replayed.day.faults), "p50_ms": round(np.median(took) * 1e3), "max_ms": round(max(took[1:]) * 1e3), **result}))
+    print(
+        json.dumps(
+            {
+                "cases": len(replayed.day.faults),
+                "p50_ms": round(np.median(took) * 1e3),
+                "max_ms": round(max(took[1:]) * 1e3),
+                **result,
+            }
+        )
+    )
 
 
 def load(path: Path) -> Recording:
