@@ -23,8 +23,10 @@ NS = 1_000_000_000
 SLICE_S = 20.0
 LATENESS_S = 5.0
 MAX_TAKE_S = 300.0
-# With an incident known, the question is about the time since shortly before its onset, within these bounds.
+# While an incident is this young, a question is about the time since shortly before its onset; an older one has
+# been wrong all along, and the last two minutes tell as much.
 BEFORE_ONSET_S = 30.0
+NEW_NORMAL_S = 900.0
 MIN_WINDOW_S, MAX_WINDOW_S = 60.0, 300.0
 
 
@@ -63,27 +65,31 @@ class TenantView:
         if telemetry is not None:
             self.topology.observe(telemetry.spans)
             self.baseline.learn(telemetry)
+            for incident in self.open_incidents():
+                self._exclude(incident, stretch.end_ns)
 
     def report(self, events: Sequence[AnomalyEvent]) -> list[IncidentChange]:
         """Group anomalies into incidents; what lies in an incident is not normal time."""
         changes = self.book.observe(events, self.topology, self.mark_ns)
         for change in changes:
-            incident = change.incident
-            self.baseline.exclude(
-                incident.onset_ns - int(BEFORE_ONSET_S * NS), incident.resolved_ns or self.mark_ns
-            )
+            self._exclude(change.incident, self.mark_ns)
         return changes
+
+    def _exclude(self, incident: Incident, until_ns: int) -> None:
+        """An incident is not normal time; what lasts longer than ``NEW_NORMAL_S`` is how things are now."""
+        end_ns = min(incident.resolved_ns or until_ns, incident.onset_ns + int(NEW_NORMAL_S * NS))
+        self.baseline.exclude(incident.onset_ns - int(BEFORE_ONSET_S * NS), end_ns)
 
     def open_incidents(self) -> list[Incident]:
         return [incident for incident in self.book.incidents() if incident.open]
 
     def stretch_of(self, at_ns: int) -> Stretch:
         """What a question asked at ``at_ns`` is about."""
-        open_ = [i for i in self.open_incidents() if i.onset_ns < at_ns]
-        if not open_:
+        recent = [i.onset_ns for i in self.open_incidents() if 0 < at_ns - i.onset_ns < MAX_WINDOW_S * NS]
+        if not recent:
             return Stretch(at_ns - int(self._settings.window_s * NS), at_ns)
-        start = min(i.onset_ns for i in open_) - int(BEFORE_ONSET_S * NS)
-        return Stretch(min(max(start, at_ns - int(MAX_WINDOW_S * NS)), at_ns - int(MIN_WINDOW_S * NS)), at_ns)
+        start = min(recent) - int(BEFORE_ONSET_S * NS)
+        return Stretch(min(start, at_ns - int(MIN_WINDOW_S * NS)), at_ns)
 
     def answer(self, question: str, service: str | None, telemetry: Telemetry) -> Answer:
         """Why, for the stretch that ``telemetry`` holds. A stretch with a cause is not normal time."""
