@@ -85,10 +85,11 @@ class IncidentSettings:
 
 def weight(anomaly: Anomaly) -> float:
     """What an anomaly counts as a witness. The users' side speaks for itself, as do memory that grows
-    without a stop and a service that nobody reaches any more; calls count half (the callee may be the better
-    witness), CPU, restarts and surges of traffic support others."""
+    without a stop and a service that nobody reaches any more; calls need twice the
+    evidence, because the callee is the better witness where there is one; CPU, restarts and surges of traffic
+    only support others."""
     if anomaly.side is Side.CALLS:
-        return min(anomaly.score, 1.0) * 0.5
+        return min(anomaly.score / 2, 1.0)
     if anomaly.signal is Signal.TRAFFIC and anomaly.observed > anomaly.expected:
         return 0.2
     if anomaly.signal in (Signal.CPU, Signal.RESTARTS):

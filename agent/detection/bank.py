@@ -30,7 +30,7 @@ from agent.detection.detectors.resources import ResourceDetector, ResourceSettin
 from agent.detection.detectors.traffic import TrafficDetector, TrafficScores
 from agent.detection.evidence import judge
 from agent.detection.red import RedBins
-from agent.detection.reports import Finding, Reports, ReportSettings
+from agent.detection.reports import SILENT_NS, Finding, Reports, ReportSettings
 from agent.detection.units import BinBlock, UnitTable
 from agent.telemetry.frames import F64, I64, Bool, MetricFrame
 
@@ -117,6 +117,8 @@ class DetectorBank:
     def _judge(self, block: BinBlock) -> list[AnomalyEvent]:
         end_ns = block.start_ns + self.settings.bin_ns
         self._reserve()
+        if block.start_ns - self._starts_ns[self._slot] > SILENT_NS:
+            self._rings[:] = 0  # what was odd before a gap confirms nothing after it
         self._slot = (self._slot + 1) % RING
         self._starts_ns[self._slot] = block.start_ns
         ready = self._score(block)

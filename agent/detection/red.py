@@ -1,8 +1,8 @@
 """RED series (rate, errors, duration) made from spans as they arrive.
 
-*Which spans count.* SERVER and CONSUMER spans are requests **served**. CLIENT spans that talk to an
-HTTP, RPC, database or model system are **calls** made, a series of their own: they show a slow
-dependency that sends no telemetry itself. INTERNAL and PRODUCER spans are steps, not requests. A service
+*Which spans count.* SERVER and CONSUMER spans are requests **served**. CLIENT spans are
+**calls** made, a series of their own: they show a slow network, and a dependency that sends no telemetry
+itself. INTERNAL and PRODUCER spans are steps, not requests. A service
 that has only ever sent spans of no kind has all of them counted as served, each under its own operation;
 from its first span with a kind on, the kindless no longer count.
 
@@ -34,10 +34,6 @@ from agent.telemetry.frames import (
     KIND_SERVER,
     KIND_UNSPECIFIED,
     STATUS_ERROR,
-    SYSTEM_DB,
-    SYSTEM_GEN_AI,
-    SYSTEM_HTTP,
-    SYSTEM_RPC,
     U8,
     SpanFrame,
 )
@@ -145,7 +141,7 @@ class RedAccumulator:
             return
         self._learn_tables(spans.sources, spans.names)
         service = self._service_of_source[spans.source]
-        kind = _classes(spans.kind, spans.system, service, self._has_kinds)
+        kind = _classes(spans.kind, service, self._has_kinds)
         packed = (service.astype(np.int64) << 33) | (spans.name.astype(np.int64) << 1) | kind
         counted = np.flatnonzero(kind != _SKIP)
         if len(counted) == 0:
@@ -265,13 +261,13 @@ class _Rows:
 
 
 @njit(cache=True, nogil=True)
-def _classes(kind: U8, system: U8, service: I32, has_kinds: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
+def _classes(kind: U8, service: I32, has_kinds: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
     """Served, calls or skip for each span; notes which services send kinds."""
     out = np.full(len(kind), _SKIP, np.int64)
     for i in range(len(kind)):
         if kind[i] == KIND_SERVER or kind[i] == KIND_CONSUMER:
             out[i] = _SERVED
-        elif kind[i] == KIND_CLIENT and system[i] in (SYSTEM_HTTP, SYSTEM_RPC, SYSTEM_DB, SYSTEM_GEN_AI):
+        elif kind[i] == KIND_CLIENT:
             out[i] = _CALLS
         if kind[i] != KIND_UNSPECIFIED and kind[i] != KIND_INTERNAL:
             has_kinds[service[i]] = True

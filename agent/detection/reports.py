@@ -37,7 +37,7 @@ from agent.telemetry.frames import I64, Bool
 
 _MEDIAN, _TAIL, _FAR, _ERRORS = range(4)
 _ONSET_BINS = 48
-_SILENT_NS = 300 * 10**9
+SILENT_NS = 300 * 10**9
 _BRIEF_NS = 120 * 10**9
 _RESOURCE_QUIET_NS = 60 * 10**9
 
@@ -116,7 +116,7 @@ class Reports:
             if slot not in best or finding.score > best[slot].score:
                 best[slot] = finding
         self._ended = {}
-        events: list[AnomalyEvent] = []
+        events = self._cut_off(block.start_ns)
         for slot in sorted(best):
             events.extend(self._confirm(slot, best[slot], block, end_ns, traffic, evidence))
         reset: list[int] = []
@@ -134,6 +134,15 @@ class Reports:
             and self._ended[e.anomaly.id].test >= 0
             and (e.anomaly.ended_ns or 0) - e.anomaly.onset_ns < _BRIEF_NS
         ]
+
+    def _cut_off(self, now_ns: int) -> list[AnomalyEvent]:
+        """Nobody knows how an anomaly went on that was last seen before a gap in the telemetry."""
+        events = []
+        for slot in sorted(s for s, a in self._active.items() if now_ns - a.last_data_ns > SILENT_NS):
+            gone = self._active.pop(slot)
+            ended = replace(gone.anomaly, ended_ns=gone.last_data_ns)
+            events.append(AnomalyEvent(EventKind.ENDED, ended, gone.last_data_ns + SILENT_NS))
+        return events
 
     def _slot(self, finding: Finding) -> Slot:
         if finding.resource is not None:
@@ -183,7 +192,7 @@ class Reports:
         )
         if calm:
             ended_ns = active.normal_since_ns
-        elif end_ns - active.last_data_ns > _SILENT_NS:
+        elif end_ns - active.last_data_ns > SILENT_NS:
             ended_ns = active.last_data_ns
         elif end_ns - active.anomaly.detected_ns > long_ns:
             ended_ns = end_ns

@@ -79,7 +79,8 @@ class Story:
         pytest.param(
             [anomaly("front", 0.7), anomaly("checkout", 0.7, 300)], False, id="two weak, far in time"
         ),
-        pytest.param([anomaly("front", 9.0, side=Side.CALLS)], False, id="calls alone"),
+        pytest.param([anomaly("front", 1.5, side=Side.CALLS)], False, id="calls alone"),
+        pytest.param([anomaly("front", 2.0, side=Side.CALLS)], True, id="calls alone, certain"),
         pytest.param([anomaly("cart", 9.0, signal=Signal.CPU)], False, id="cpu alone"),
         pytest.param(
             [anomaly("front", 0.7), anomaly("front", 0.4, signal=Signal.CPU)], True, id="weak and cpu"
