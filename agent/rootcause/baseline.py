@@ -22,7 +22,7 @@ from agent.rootcause.digest import Counts, Durations, Segment, digest, prepare
 from agent.rootcause.metrics import Last, samples_of
 from agent.rootcause.settings import RootCauseSettings
 from agent.rootcause.templates import Templates
-from agent.rootcause.trees import AMBIGUOUS, Callees, callees
+from agent.rootcause.trees import Callees, callees, merge
 from agent.telemetry.frames import ChangeEvent, Telemetry
 
 NS = 1_000_000_000
@@ -65,7 +65,8 @@ class Baseline:
             return 0
         self._changes = sorted({*self._changes, *telemetry.changes}, key=lambda c: c.time_ns)[-_MAX_CHANGES:]
         stretch = prepare(telemetry, self.templates.ids(telemetry.logs.templates, learn=True), self.callees)
-        self.callees = _seen_last(self.callees, callees(stretch.trees), self.settings.max_keys)
+        seen = merge(self.callees, callees(stretch.trees, stretch.places))
+        self.callees = dict(list(seen.items())[-self.settings.max_keys :])
         found = digest(stretch, samples, bounds, self.settings.max_keys)
         for segment in found:
             insort(self._segments, segment, key=lambda s: s.start_ns)
@@ -143,14 +144,6 @@ class Baseline:
         if len(self._last) > self.settings.max_keys:
             for key in list(self._last)[: len(self._last) // 2]:
                 del self._last[key]
-
-
-def _seen_last(known: Callees, seen: Callees, limit: int) -> Callees:
-    """Both together, no more than ``limit``; what disagrees is ambiguous."""
-    found = dict(known)
-    for spot, called in seen.items():
-        found[spot] = called if found.pop(spot, called) == called else AMBIGUOUS
-    return dict(list(found.items())[-limit:])
 
 
 def _pack(value: Any) -> Any:

@@ -14,11 +14,12 @@ import numpy as np
 
 from agent.rootcause.answer import Cause, CauseKind, Evidence
 from agent.rootcause.clues import NS, Clue, clues, milliseconds, trace_references
+from agent.rootcause.metrics import CPU, MEMORY, POOL
 from agent.rootcause.ranking import Findings
 from agent.telemetry.frames import STATUS_ERROR, SYSTEM_DB, ChangeEvent
 
 MAX_EVIDENCE = 6
-CPU_X, MEMORY_X = 3.0, 3.0
+CPU_X, MEMORY_X, POOL_X = 3.0, 3.0, 3.0
 TRAFFIC_RATIO = 2.5
 SURGE_RATIO, SURGE_LINES = 3.0, 3
 SEVERITY_WARN = 13
@@ -82,7 +83,7 @@ def _kind(
     for clue in observed:
         strength[clue.kind] = strength.get(clue.kind, 0.0) + clue.strength
     lead = max(strength, key=lambda k: strength[k], default=CauseKind.UNKNOWN)
-    cpu, memory = _excess(found, place, "cpu"), _excess(found, place, "memory")
+    cpu, memory = _excess(found, place, CPU) or 0.0, _excess(found, place, MEMORY) or 0.0
     spoken = _spoken(observed, lines)
     if any(c.kind == "version" for c in changes):
         return CauseKind.BAD_DEPLOY, lead
@@ -93,6 +94,9 @@ def _kind(
     if spoken is not None:
         return spoken, lead
     database = strength.get(CauseKind.SLOW_DATABASE, 0.0)
+    pool = _excess(found, place, POOL)
+    if waiting is not None and pool is not None and pool < POOL_X:
+        waiting = None  # the pool's own figures say that nobody waits for it
     if waiting is not None and cpu < CPU_X and database < 0.3 * sum(strength.values()):
         return CauseKind.POOL_EXHAUSTED, lead
     if lead in _SLOW and cpu >= (2 * CPU_X if lead is CauseKind.SLOW_DATABASE else CPU_X):
@@ -110,8 +114,9 @@ def _spoken(observed: Sequence[Clue], lines: Sequence[Evidence]) -> CauseKind | 
     return None
 
 
-def _excess(found: Findings, place: int, family: str) -> float:
-    return max((u.x for u in found.resources.usages if u.place == place and u.family == family), default=0.0)
+def _excess(found: Findings, place: int, family: str) -> float | None:
+    """How many spreads a resource of the place is above its usual, ``None`` where nobody measures it."""
+    return max((u.x for u in found.resources.usages if u.place == place and u.family == family), default=None)
 
 
 def _waiting(found: Findings, place: int) -> Evidence | None:

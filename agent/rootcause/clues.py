@@ -9,9 +9,9 @@ import numpy as np
 
 from agent.rootcause.answer import CauseKind, Evidence
 from agent.rootcause.latency import Keys
-from agent.rootcause.metrics import CPU, MEMORY, edge_of
+from agent.rootcause.metrics import CPU, MEMORY, POOL, edge_of
 from agent.rootcause.ranking import LATENCY, MESH, RESOURCES, STRUCTURE, Findings
-from agent.rootcause.resources import Usage
+from agent.rootcause.resources import BLAMED, Usage
 from agent.rootcause.sequences import CALL_HERE, CALL_OTHER, END, END_ERROR, LOG, START
 from agent.telemetry.frames import I32, I64, KIND_CLIENT, SYSTEM_DB, SYSTEM_GEN_AI, Series
 
@@ -151,15 +151,16 @@ def _edges(found: Findings, place: int, score: float) -> Iterator[Clue]:
 
 def _usages(found: Findings, place: int, score: float) -> Iterator[Clue]:
     mine = [u for u in found.resources.usages if u.place == place and u.x > 0]
-    top = max((u.x for u in mine), default=0.0)
+    top = max((u.x for u in mine if u.family in BLAMED), default=0.0)
     best: dict[str, Usage] = {}
     for usage in mine:
         best.setdefault(usage.family, usage)
     for family, usage in best.items():
         if usage.x < MIN_USAGE_X:
             continue
-        kind = {CPU: CauseKind.CPU, MEMORY: CauseKind.MEMORY}.get(family, CauseKind.UNKNOWN)
-        yield Clue(kind, score * usage.x / top, "", _usage_evidence(found, place, usage))
+        kind = {CPU: CauseKind.CPU, MEMORY: CauseKind.MEMORY, POOL: CauseKind.POOL_EXHAUSTED}[family]
+        strength = score * usage.x / top if family in BLAMED else 0.0
+        yield Clue(kind, strength, "", _usage_evidence(found, place, usage))
 
 
 def _usage_evidence(found: Findings, place: int, usage: Usage) -> Evidence:

@@ -45,12 +45,12 @@ def prepare(telemetry: Telemetry, template_of_text: U64, known: Callees) -> Stre
     """``template_of_text`` names the template of each entry of the log frame's table; ``known`` what
     is called from where."""
     table = PlaceTable()
-    trees = build_trees(telemetry.spans, table, telemetry.end_ns, known)
     log_places = table.codes(telemetry.logs.sources)
-    logs, spans = telemetry.logs, telemetry.spans
-    ids = (spans.trace_hi[trees.frame_row], spans.trace_lo[trees.frame_row], spans.span_id[trees.frame_row])
     for series in telemetry.metrics.series:
         table.code(series.source.service, series.source.instance)
+    trees = build_trees(telemetry.spans, table, telemetry.end_ns, known)
+    logs, spans = telemetry.logs, telemetry.spans
+    ids = (spans.trace_hi[trees.frame_row], spans.trace_lo[trees.frame_row], spans.span_id[trees.frame_row])
     places = table.places()
     return Stretch(
         telemetry=telemetry,

@@ -26,6 +26,11 @@ _FAMILIES: Mapping[str, frozenset[str]] = {
     CPU: frozenset({"cpu"}),
     MEMORY: frozenset({"memory", "rss", "heap"}),
 }
+# Requests that wait for a connection of a pool, or waited in vain.
+_POOL = (
+    frozenset({"connection", "connections", "pool"}),
+    frozenset({"pending", "waiting", "timeouts", "wait"}),
+)
 _SAYS_USE = {"usage", "utilization", "time", "used", "working", "rss", "total", "seconds", "rate"}
 
 
@@ -83,6 +88,8 @@ def family(series: Series) -> str:
     words = set(_WORDS.findall(series.name.lower()))
     if words & _NOT_THE_PLACES_OWN or (words & _BOUNDS and "utilization" not in words):
         return ""
+    if words & _POOL[0] and words & _POOL[1]:
+        return POOL
     for name, tokens in _FAMILIES.items():
         if words & tokens and words & _SAYS_USE:
             return name

@@ -12,7 +12,9 @@ from agent.rootcause.digest import Segment
 from agent.rootcause.metrics import CPU, MEMORY, Samples, edge_of, family
 from agent.telemetry.frames import F64, U64
 
+BLAMED = (CPU, MEMORY)  # the families that speak for a place by themselves
 MIN_PAST = 2  # segments with a value
+MAX_X = 1000.0  # what was always 0 has no spread
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +61,17 @@ def resources(
                 spread = max(p90 - median, 0.2 * median, floor, 1e-12)
                 found.append(
                     Usage(
-                        i, place_of[i], kind, float(now[i]), float(median), float((now[i] - median) / spread)
+                        i,
+                        place_of[i],
+                        kind,
+                        float(now[i]),
+                        float(median),
+                        float(min((now[i] - median) / spread, MAX_X)),
                     )
                 )
     blame = np.zeros(n_places)
     for usage in found:
-        if usage.family in (CPU, MEMORY):
+        if usage.family in BLAMED:
             blame[usage.place] = max(blame[usage.place], usage.x)
     return Resources(blame, tuple(sorted(found, key=lambda u: -u.x)))
 

@@ -13,7 +13,7 @@ import numba as nb
 import numpy as np
 import numpy.typing as npt
 
-from agent.rootcause.hashing import hash_texts, mix, mix_columns
+from agent.rootcause.hashing import hash_text, hash_texts, mix, mix_columns
 from agent.telemetry.frames import (
     I32,
     I64,
@@ -94,14 +94,19 @@ class PlaceTable:
     def code(self, service: str, instance: str) -> int:
         return self._index.setdefault((service, instance), len(self._index))
 
+    def some(self, service: str) -> int:
+        """A place of the service, the one added last; a nameless one where none was."""
+        found = [place for (known, _), place in self._index.items() if known == service]
+        return found[-1] if found else self.code(service, "")
+
     def places(self) -> Places:
         keys = list(self._index)
         return Places(tuple(service for service, _ in keys), tuple(instance for _, instance in keys))
 
 
-# What is called from a spot: (service, operation) hashes; (0, 0) when it is not always the same.
-Callees = dict[int, tuple[int, int]]
-AMBIGUOUS = (0, 0)
+# What is called from a spot: a service and the hash of its operation; AMBIGUOUS when not always the same.
+Callees = dict[int, tuple[str, int]]
+AMBIGUOUS = ("", 0)
 
 
 def build_trees(spans: SpanFrame, table: PlaceTable, end_ns: int, known: Callees) -> Trees:
@@ -134,8 +139,8 @@ def build_trees(spans: SpanFrame, table: PlaceTable, end_ns: int, known: Callees
         & (system != SYSTEM_DB)
         & (system != SYSTEM_GEN_AI)
     )
-    _resolve(np.flatnonzero(leaf), spot, _seen(edge, spot, called_service, called_operation, known),
-             _place_of(service, place), called_service, called_operation, callee)  # fmt: skip
+    seen = merge(known, _seen(edge, spot, place, operation, table.places()))
+    _resolve(np.flatnonzero(leaf), spot, seen, table, called_service, called_operation, callee)
     return Trees(
         callee=callee,
         called_service=called_service,
@@ -162,36 +167,38 @@ def build_trees(spans: SpanFrame, table: PlaceTable, end_ns: int, known: Callees
     )
 
 
-def callees(trees: Trees) -> Callees:
+def callees(trees: Trees, places: Places) -> Callees:
     """What is called from each spot of these trees."""
-    return _seen(trees.edge, trees.spot, trees.called_service, trees.called_operation, {})
+    return _seen(trees.edge, trees.spot, trees.place, trees.operation, places)
 
 
-def _seen(edge: I32, spot: U64, service: U64, operation: U64, known: Callees) -> Callees:
-    rows = np.flatnonzero(edge >= 0)
-    columns = np.stack([spot[rows], service[rows], operation[rows]], axis=1)
+def merge(known: Callees, seen: Callees) -> Callees:
+    """Both together, the latest last; what disagrees is ambiguous."""
     found = dict(known)
-    here: Callees = {}
-    for at, called, what in np.unique(columns, axis=0).tolist():
-        here[at] = (called, what) if here.get(at, (called, what)) == (called, what) else AMBIGUOUS
-    for at, pair in here.items():
+    for spot, called in seen.items():
+        found[spot] = called if found.pop(spot, called) == called else AMBIGUOUS
+    return found
+
+
+def _seen(edge: I32, spot: U64, place: I32, operation: U64, places: Places) -> Callees:
+    rows = np.flatnonzero(edge >= 0)
+    called = edge[rows]
+    columns = np.stack([spot[rows], place[called].astype(np.uint64), operation[called]], axis=1)
+    found: Callees = {}
+    for at, where, what in np.unique(columns, axis=0).tolist():
+        pair = (places.services[where], what)
         found[at] = pair if found.get(at, pair) == pair else AMBIGUOUS
     return found
 
 
-def _place_of(service: U64, place: I32) -> dict[int, int]:
-    """A place of each service, the one seen last."""
-    return dict(zip(service.tolist(), place.tolist(), strict=True))
-
-
-def _resolve(leaves: I64, spot: U64, seen: Callees, place_of: dict[int, int],
+def _resolve(leaves: I64, spot: U64, seen: Callees, table: PlaceTable,
              called_service: U64, called_operation: U64, callee: I32) -> None:  # fmt: skip
     """Fill in whom calls without a span at their callee were meant for."""
     for row in leaves:
-        pair = seen.get(int(spot[row]), AMBIGUOUS)
-        if pair != AMBIGUOUS:
-            called_service[row], called_operation[row] = pair
-            callee[row] = place_of.get(pair[0], -1)
+        service, operation = seen.get(int(spot[row]), AMBIGUOUS)
+        if service:
+            called_service[row], called_operation[row] = hash_text(service), operation
+            callee[row] = table.some(service)
 
 
 def _take(table: npt.NDArray[Any], index: I32, dtype: type) -> npt.NDArray[Any]:
