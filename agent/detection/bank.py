@@ -4,8 +4,8 @@ A bin is judged once the watermark has passed its end by the allowed lateness; e
 bins, nothing from when they came, so a replay gives the same anomalies at any speed. For each bin:
 
 1. the detectors *score* it (how many requests beyond the limits of the baseline);
-2. evidence is gathered over the last bins; an anomaly *starts* when it suffices and three of the last four
-   bins with requests are odd by themselves (two where errors overwhelm): a hiccup of some seconds is not;
+2. evidence is gathered over the last bins; an anomaly *starts* when it suffices and three bins with requests
+   in a row, or four of five, are odd by themselves (two where errors overwhelm): a hiccup of some seconds is not;
 3. the detectors *learn* the bin, but a while later and only if no anomaly was found until then, so that a
    slow onset does not become the norm. What lasts longer than ``adapt_after_s`` does become the norm.
 
@@ -180,12 +180,11 @@ class DetectorBank:
             nats=np.zeros((units, TESTS)),
             width=np.zeros((units, TESTS), np.int64),
             flagged=np.zeros((units, TESTS), np.int64),
-            seen=np.zeros((units, TESTS), np.int64),
             odd=np.zeros((units, TESTS), np.bool_),
         )
         judge(
             self._rings[0], self._rings[1], self._rings[2], self._slot, units, MIN_SHARE, self.settings.flag_nats,
-            verdict.nats, verdict.width, verdict.flagged, verdict.seen, verdict.odd,
+            verdict.nats, verdict.width, verdict.flagged, verdict.odd,
         )  # fmt: skip
         return verdict
 
@@ -305,7 +304,6 @@ class _Verdict:
     nats: F64
     width: I64
     flagged: I64
-    seen: I64
     odd: Bool
 
 

@@ -37,14 +37,14 @@ def evidence(k: float, n: float, p: float) -> float:
 @njit(cache=True, nogil=True)
 def judge(
     n: F32, k: F32, mu: F32, slot: int, units: int, min_share: F64, flag_nats: float,
-    best: F64, best_width: I64, flagged: I64, seen: I64, flag_now: npt.NDArray[np.bool_],
+    best: F64, best_width: I64, flagged: I64, flag_now: npt.NDArray[np.bool_],
 ) -> None:  # fmt: skip
     """Judges the newest bin and the windows that end in it.
 
     ``n, k, mu`` are rings ``[unit, test, bin]`` of requests, exceedances and expected exceedances; ``slot``
-    is the newest. Out, ``[unit, test]``: the strongest evidence of all windows and that window's width;
-    of the last four bins that hold requests, how many exist (``seen``) and how many are odd by themselves
-    (``flagged``); and whether the newest is odd. A window counts only if its share of exceedances reaches
+    is the newest. Out, ``[unit, test]``: the strongest evidence of all windows and that window's width; how
+    lasting it is (``flagged``: the odd bins in a row up to the newest, or one less than the odd ones of the
+    last five, whichever is more; bins without requests are passed over); and whether the newest is odd. A window counts only if its share of exceedances reaches
     ``min_share``: a certain but small effect is not worth waking somebody. And no bin may carry much more
     than half of it: requests that a stall held up come back in one bin, and are one event, not many."""
     ring, tests = n.shape[2], n.shape[1]
@@ -52,7 +52,7 @@ def judge(
         for test in range(tests):
             sum_n = sum_k = sum_mu = 0.0
             most = most_n = most_k = most_mu = 0.0
-            top, width, odd, there = 0.0, 0, 0, 0
+            top, width, odd, there, run = 0.0, 0, 0, 0, 0
             for back in range(WINDOWS):
                 at = (slot - back) % ring
                 bin_n, bin_k, bin_mu = n[unit, test, at], k[unit, test, at], mu[unit, test, at]
@@ -60,7 +60,8 @@ def judge(
                     alone = evidence(bin_k, bin_n, bin_mu / bin_n)
                     few = bin_n < 5 and bin_k >= 1 and bin_k >= 0.5 * bin_n
                     is_odd = (alone >= flag_nats or few) and bin_k >= min_share[test] * bin_n
-                    if there < 4:
+                    if there < 5:
+                        run += is_odd and run == there
                         there += 1
                         odd += is_odd
                     if back == 0:
@@ -85,7 +86,7 @@ def judge(
                     if nats > top:
                         top, width = nats, back + 1
             best[unit, test], best_width[unit, test] = top, width
-            flagged[unit, test], seen[unit, test] = odd, there
+            flagged[unit, test] = max(run, odd - 1)
 
 
 def change_point(weight: F64, value: F64) -> tuple[int, float, float]:

@@ -182,7 +182,8 @@ def step_up(times: I64, values: F64) -> tuple[float, int, float, float] | None:
         return None
     before, now = values[:-recent], values[-recent:]
     usual, low, high = np.percentile(before, [50, 25, 75])
-    noise = (high - low) / 1.35 + 0.2 * usual + 1e-9
+    # Below a few units it is cores or a ratio, and a twentieth of a core is nobody's trouble.
+    noise = (high - low) / 1.35 + 0.2 * usual + (0.025 if values.max() < 4 else 1e-9)
     z = float((now.min() - usual) / noise)
     if z < 4 or now.min() < 2 * usual:
         return None

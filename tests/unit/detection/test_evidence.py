@@ -20,15 +20,15 @@ def test_evidence(k: float, n: float, p: float, nats: float) -> None:
     assert evidence(k, n, p) == pytest.approx(nats, abs=0.01)
 
 
-def judged(n: Sequence[float], k: Sequence[float], p: float = 0.02) -> tuple[float, int, int, bool]:
-    """Of one unit and test: evidence, odd bins, bins with requests, whether the newest is odd."""
+def judged(n: Sequence[float], k: Sequence[float], p: float = 0.02) -> tuple[float, int, bool]:
+    """Of one unit and test: evidence, how lasting, whether the newest bin is odd."""
     ring = np.zeros((3, 1, 1, 60), np.float32)
     ring[0, 0, 0, : len(n)], ring[1, 0, 0, : len(n)] = n, k
     ring[2] = p * ring[0]
     best, width = np.zeros((1, 1)), np.zeros((1, 1), np.int64)
-    flagged, seen, odd = np.zeros((1, 1), np.int64), np.zeros((1, 1), np.int64), np.zeros((1, 1), np.bool_)
-    judge(ring[0], ring[1], ring[2], len(n) - 1, 1, np.array([0.3]), 4.0, best, width, flagged, seen, odd)
-    return float(best[0, 0]), int(flagged[0, 0]), int(seen[0, 0]), bool(odd[0, 0])
+    flagged, odd = np.zeros((1, 1), np.int64), np.zeros((1, 1), np.bool_)
+    judge(ring[0], ring[1], ring[2], len(n) - 1, 1, np.array([0.3]), 4.0, best, width, flagged, odd)
+    return float(best[0, 0]), int(flagged[0, 0]), bool(odd[0, 0])
 
 
 def test_evidence_grows_over_bins() -> None:
@@ -36,9 +36,24 @@ def test_evidence_grows_over_bins() -> None:
 
 
 def test_one_bin_does_not_make_a_window() -> None:
-    nats, flagged, _, _ = judged([50] * 8, [0] * 6 + [50, 0])
+    nats, flagged, _ = judged([50] * 8, [0] * 6 + [50, 0])
     assert nats < 16
-    assert flagged == 1
+    assert flagged == 0
+
+
+@pytest.mark.parametrize(
+    ("odd", "flagged"),
+    [
+        ([0, 0, 0, 0, 1], 1),
+        ([0, 0, 1, 1, 1], 3),
+        ([0, 1, 0, 1, 1], 2),
+        ([0, 1, 1, 1, 0], 2),
+        ([1, 1, 0, 1, 1], 3),
+        ([1, 1, 1, 1, 1], 5),
+    ],
+)
+def test_how_lasting(odd: list[int], flagged: int) -> None:
+    assert judged([20] * 5, [15 * x for x in odd])[1] == flagged
 
 
 def test_a_small_share_is_not_worth_it() -> None:
@@ -46,8 +61,7 @@ def test_a_small_share_is_not_worth_it() -> None:
 
 
 def test_empty_bins_are_passed_over() -> None:
-    _, flagged, seen, odd = judged([2, 0, 0, 2, 0, 2], [2, 0, 0, 2, 0, 2])
-    assert (flagged, seen, odd) == (3, 3, True)
+    assert judged([2, 0, 0, 2, 0, 2], [2, 0, 0, 2, 0, 2])[1:] == (3, True)
 
 
 def test_evidence_forgets() -> None:
