@@ -241,10 +241,8 @@ _RULES: Mapping[CauseKind, Callable[[Cause], list[Recommendation]]] = {
 
 
 def _scale(cause: Cause, why: str) -> Recommendation:
-    target = _deployment(cause)
-    now = f"$(kubectl get {target} -o jsonpath='{{.spec.replicas}}')"
-    command = f'kubectl scale {target} --replicas="$(({now} + 1))"'
-    return Recommendation(f"Add an instance of {cause.service}.", why, command)
+    command = f"kubectl autoscale {_deployment(cause)} --min=2 --max=6 --cpu-percent=70"
+    return Recommendation(f"Let {cause.service} have more instances.", why, command)
 
 
 def _of(cause: Cause) -> str:

@@ -86,10 +86,10 @@ def series_key(series: Series, *, any_instance: bool = False) -> int:
 def family(series: Series) -> str:
     """What the series is about, empty for what is not looked at as a resource of its place."""
     words = set(_WORDS.findall(series.name.lower()))
-    if words & _NOT_THE_PLACES_OWN or (words & _BOUNDS and "utilization" not in words):
-        return ""
     if words & _POOL[0] and words & _POOL[1]:
         return POOL
+    if words & _NOT_THE_PLACES_OWN or (words & _BOUNDS and "utilization" not in words):
+        return ""
     for name, tokens in _FAMILIES.items():
         if words & tokens and words & _SAYS_USE:
             return name

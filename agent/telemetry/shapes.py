@@ -74,12 +74,16 @@ def _is_varying(raw, start, end, token_start, token_end, classes):  # type: igno
         return False
     # Tied by "-" to a word with a digit: the letters-only group of a UUID.
     i = end
-    while i < min(token_end, end + _UUID_REACH_BYTES) and (raw[i] == 45 or classes[raw[i]] in (_LETTER, _HEX, _DIGIT)):
+    while i < min(token_end, end + _UUID_REACH_BYTES) and (
+        raw[i] == 45 or classes[raw[i]] in (_LETTER, _HEX, _DIGIT)
+    ):
         if classes[raw[i]] == _DIGIT:
             return True
         i += 1
     i = start - 1
-    while i >= max(token_start, start - _UUID_REACH_BYTES) and (raw[i] == 45 or classes[raw[i]] in (_LETTER, _HEX, _DIGIT)):
+    while i >= max(token_start, start - _UUID_REACH_BYTES) and (
+        raw[i] == 45 or classes[raw[i]] in (_LETTER, _HEX, _DIGIT)
+    ):
         if classes[raw[i]] == _DIGIT:
             return True
         i -= 1
@@ -115,7 +119,6 @@ def _mask_line(raw, begin, end, out, classes, mask):  # type: ignore[no-untyped-
         after_mask = i - 1  # where the joiners after the last mask of this token begin; i - 1: none
         j = i
         while j < stop:
-            kind = classes[raw[j]]
             word = j
             while word < stop and classes[raw[word]] in (_LETTER, _HEX, _DIGIT):
                 word += 1
