@@ -5,7 +5,7 @@ bins, nothing from when they came, so a replay gives the same anomalies at any s
 
 1. the detectors *score* it (how many requests beyond the limits of the baseline);
 2. evidence is gathered over the last bins; an anomaly *starts* when it suffices and three bins with requests
-   in a row, or four of five, are odd by themselves (two where errors overwhelm): a hiccup of some seconds is not;
+   in a row, or four of five (three for errors or a quiet unit), are odd by themselves (two where errors overwhelm): a hiccup of some seconds is not;
 3. the detectors *learn* the bin, but a while later and only if no anomaly was found until then, so that a
    slow onset does not become the norm. What lasts longer than ``adapt_after_s`` does become the norm.
 
@@ -40,6 +40,8 @@ RING = 60
 SIGNAL_OF_TEST = (Signal.LATENCY, Signal.LATENCY, Signal.LATENCY, Signal.ERRORS)
 MIN_SHARE: F64 = np.array([0.5, 0.1, 0.3, 0.03])
 """The least share of requests beyond the limit that is worth an anomaly, for each test."""
+STALLS: Bool = np.array([True, True, True, False])
+"""Which tests a stall of the whole machine can fool."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +185,7 @@ class DetectorBank:
             odd=np.zeros((units, TESTS), np.bool_),
         )
         judge(
-            self._rings[0], self._rings[1], self._rings[2], self._slot, units, MIN_SHARE, self.settings.flag_nats,
+            self._rings[0], self._rings[1], self._rings[2], self._slot, units, MIN_SHARE, STALLS, self.settings.flag_nats,
             verdict.nats, verdict.width, verdict.flagged, verdict.odd,
         )  # fmt: skip
         return verdict

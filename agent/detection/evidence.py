@@ -16,12 +16,13 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from agent.telemetry.frames import F64, I64
+from agent.telemetry.frames import F64, I64, Bool
 
 F32 = npt.NDArray[np.float32]
 
 WINDOWS = 12
 """Bins that evidence is gathered over, at most; all shorter windows are tried too."""
+_BUSY = 25.0  # requests in five bins
 
 
 @njit(cache=True, nogil=True, inline="always")
@@ -36,15 +37,16 @@ def evidence(k: float, n: float, p: float) -> float:
 
 @njit(cache=True, nogil=True)
 def judge(
-    n: F32, k: F32, mu: F32, slot: int, units: int, min_share: F64, flag_nats: float,
-    best: F64, best_width: I64, flagged: I64, flag_now: npt.NDArray[np.bool_],
+    n: F32, k: F32, mu: F32, slot: int, units: int, min_share: F64, stalls: Bool, flag_nats: float,
+    best: F64, best_width: I64, flagged: I64, flag_now: Bool,
 ) -> None:  # fmt: skip
     """Judges the newest bin and the windows that end in it.
 
     ``n, k, mu`` are rings ``[unit, test, bin]`` of requests, exceedances and expected exceedances; ``slot``
     is the newest. Out, ``[unit, test]``: the strongest evidence of all windows and that window's width; how
-    lasting it is (``flagged``: the odd bins in a row up to the newest, or one less than the odd ones of the
-    last five, whichever is more; bins without requests are passed over); and whether the newest is odd. A window counts only if its share of exceedances reaches
+    lasting it is (``flagged``: the odd bins in a row up to the newest, or the odd ones of the last five, less one
+    where ``stalls`` can make a busy unit's bins odd here and there; bins without requests are passed over); and
+    whether the newest is odd. A window counts only if its share of exceedances reaches
     ``min_share``: a certain but small effect is not worth waking somebody. And no bin may carry much more
     than half of it: requests that a stall held up come back in one bin, and are one event, not many."""
     ring, tests = n.shape[2], n.shape[1]
@@ -52,7 +54,7 @@ def judge(
         for test in range(tests):
             sum_n = sum_k = sum_mu = 0.0
             most = most_n = most_k = most_mu = 0.0
-            top, width, odd, there, run = 0.0, 0, 0, 0, 0
+            top, width, odd, there, run, requests = 0.0, 0, 0, 0, 0, 0.0
             for back in range(WINDOWS):
                 at = (slot - back) % ring
                 bin_n, bin_k, bin_mu = n[unit, test, at], k[unit, test, at], mu[unit, test, at]
@@ -64,6 +66,7 @@ def judge(
                         run += is_odd and run == there
                         there += 1
                         odd += is_odd
+                        requests += bin_n
                     if back == 0:
                         flag_now[unit, test] = is_odd
                 elif back == 0:
@@ -86,7 +89,7 @@ def judge(
                     if nats > top:
                         top, width = nats, back + 1
             best[unit, test], best_width[unit, test] = top, width
-            flagged[unit, test] = max(run, odd - 1)
+            flagged[unit, test] = max(run, odd - (stalls[test] and requests >= _BUSY))
 
 
 def change_point(weight: F64, value: F64) -> tuple[int, float, float]:

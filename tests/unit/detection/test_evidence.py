@@ -20,14 +20,29 @@ def test_evidence(k: float, n: float, p: float, nats: float) -> None:
     assert evidence(k, n, p) == pytest.approx(nats, abs=0.01)
 
 
-def judged(n: Sequence[float], k: Sequence[float], p: float = 0.02) -> tuple[float, int, bool]:
+def judged(
+    n: Sequence[float], k: Sequence[float], p: float = 0.02, stalls: bool = True
+) -> tuple[float, int, bool]:
     """Of one unit and test: evidence, how lasting, whether the newest bin is odd."""
     ring = np.zeros((3, 1, 1, 60), np.float32)
     ring[0, 0, 0, : len(n)], ring[1, 0, 0, : len(n)] = n, k
     ring[2] = p * ring[0]
     best, width = np.zeros((1, 1)), np.zeros((1, 1), np.int64)
     flagged, odd = np.zeros((1, 1), np.int64), np.zeros((1, 1), np.bool_)
-    judge(ring[0], ring[1], ring[2], len(n) - 1, 1, np.array([0.3]), 4.0, best, width, flagged, odd)
+    judge(
+        ring[0],
+        ring[1],
+        ring[2],
+        len(n) - 1,
+        1,
+        np.array([0.3]),
+        np.array([stalls]),
+        4.0,
+        best,
+        width,
+        flagged,
+        odd,
+    )
     return float(best[0, 0]), int(flagged[0, 0]), bool(odd[0, 0])
 
 
@@ -54,6 +69,11 @@ def test_one_bin_does_not_make_a_window() -> None:
 )
 def test_how_lasting(odd: list[int], flagged: int) -> None:
     assert judged([20] * 5, [15 * x for x in odd])[1] == flagged
+
+
+@pytest.mark.parametrize(("n", "stalls"), [(20, False), (4, True)], ids=["errors", "a quiet unit"])
+def test_three_of_five_will_do_where_no_stall_fools(n: int, stalls: bool) -> None:
+    assert judged([n] * 5, [0, n, 0, n, n], stalls=stalls)[1] == 3
 
 
 def test_a_small_share_is_not_worth_it() -> None:
