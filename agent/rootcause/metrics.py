@@ -56,6 +56,10 @@ class Samples:
         return self.key[seen], self.wide_key[seen], (total[seen] / count[seen]).astype(np.float32)
 
 
+# OpenTelemetry's naming: ``usage`` and ``utilization`` are levels; Prometheus ends totals with ``total``.
+_LEVELS = frozenset({"usage", "utilization", "pending", "virtual", "rss", "heap"})
+_TOTALS = frozenset({"total", "seconds", "time"})
+
 Last = dict[int, tuple[int, float]]
 
 
@@ -66,6 +70,8 @@ def samples_of(frame: MetricFrame, last: Last | None = None) -> Samples:
     row = np.repeat(np.arange(len(frame.series), dtype=np.int32), np.diff(frame.offsets))
     value = frame.value.copy()
     for i in np.flatnonzero(frame.cumulative):
+        if _is_level(frame.series[i].name):
+            continue
         begin, end = int(frame.offsets[i]), int(frame.offsets[i + 1])
         if end > begin:
             before = last.get(int(key[i])) if last is not None else None
@@ -106,6 +112,13 @@ def edge_of(series: Series) -> tuple[str, str, bool] | None:
     if "client" in words:
         return series.source.service, peer, True
     return (peer, series.source.service, False) if "server" in words else None
+
+
+def _is_level(name: str) -> bool:
+    """Whether a running total goes up and down by its name (OpenTelemetry's UpDownCounter), so that its
+    value is what counts and not its increase."""
+    words = set(_WORDS.findall(name.lower()))
+    return bool(words & _LEVELS) and not words & _TOTALS
 
 
 def _rates(time_ns: I64, value: F64, before: tuple[int, float] | None) -> F64:

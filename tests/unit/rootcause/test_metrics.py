@@ -38,9 +38,9 @@ def test_tells_which_end_of_a_call_a_latency_is_from() -> None:
     assert edge_of(Series(WHO, "mesh.client.duration.p50")) is None
 
 
-def counter(times_s: list[int], values: list[float]) -> MetricFrame:
+def counter(times_s: list[int], values: list[float], name: str = "process.cpu.time") -> MetricFrame:
     return MetricFrame(
-        series=(Series(WHO, "process.cpu.time"),),
+        series=(Series(WHO, name),),
         cumulative=np.ones(1, np.bool_),
         offsets=np.array([0, len(values)], np.int64),
         time_ns=np.array(times_s, np.int64) * NS,
@@ -57,6 +57,10 @@ def test_a_counter_goes_on_from_the_stretch_before() -> None:
     last: Last = {}
     samples_of(counter([0], [5.0]), last)
     assert samples_of(counter([60], [65.0]), last).value.tolist() == [1.0]
+
+
+def test_a_total_that_goes_up_and_down_stays_a_level() -> None:
+    assert samples_of(counter([0, 2], [5.0, 4.0], "process.memory.usage")).value.tolist() == [5.0, 4.0]
 
 
 def test_means_are_of_the_finite_samples_inside() -> None:
