@@ -1,0 +1,18 @@
+from __future__ import annotations
+
+from agent.rootcause import digest, hashing, sequences, trees, warmup
+
+
+def test_compiles_every_kernel() -> None:
+    warmup.warm_up()
+    kernels = [
+        trees._link,
+        trees._align,
+        trees._self_times,
+        sequences._owners,
+        sequences._events,
+        sequences._emit,
+        digest._thin,
+        hashing.mix_columns,
+    ]
+    assert all(kernel.signatures for kernel in kernels)
