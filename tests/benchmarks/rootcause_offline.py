@@ -9,29 +9,30 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
+from agent.rootcause.answer import Answer
 from agent.rootcause.baseline import NS, Baseline
-from agent.rootcause.ranking import Findings, find
+from agent.rootcause.engine import analyse
+from agent.rootcause.question import Scope
+from agent.rootcause.ranking import find
 from agent.rootcause.settings import RootCauseSettings
 from agent.telemetry.frames import Telemetry
-from agent.telemetry.nezha import Fault, Recording, files_of, service_of
+from agent.telemetry.nezha import Fault, Recording, files_of
 
 MINUTE_NS = 60 * NS
 TOP = (1, 3, 5)
+LAST = 99
 
 
-def rank_of(names: Sequence[str], scores: Sequence[float], truth: str) -> int:
-    """Ties share the worst rank; what is not there, or scores nothing, comes last."""
-    best: dict[str, float] = {}
-    for name, score in zip(names, scores, strict=True):
-        best[name] = max(best.get(name, 0.0), score)
-    mine = best.get(truth, 0.0)
-    return sum(score >= mine for score in best.values()) if mine > 0 else len(best) + 1
+def rank_of(scores: Mapping[str, float], truth: str) -> int:
+    """Ties share the worst rank; what was not named has the last."""
+    mine = scores.get(truth, 0.0)
+    return sum(score >= mine for score in scores.values()) if mine > 0 else LAST
 
 
 class Replayed:
@@ -46,14 +47,17 @@ class Replayed:
             self.baseline.learn(self.day.telemetry(self.next_ns, self.next_ns + MINUTE_NS, now_ns))
             self.next_ns += MINUTE_NS
 
-    def ask(self, now_ns: int) -> Findings:
+    def ask(self, now_ns: int) -> tuple[Answer, Telemetry]:
+        """The answer, with what it was made from; a stretch with a cause is not normal time."""
         self.learn_until(now_ns)
-        window_ns = int(self.baseline.settings.window_s * NS)
-        window = self.day.telemetry(now_ns - window_ns, now_ns, now_ns)
-        found = find(window, self.baseline, self.baseline.normal(window.start_ns, window.end_ns))
-        if found.confidence >= self.baseline.settings.threshold:
-            self.baseline.exclude(now_ns - window_ns, now_ns)
-        return found
+        settings = self.baseline.settings
+        window = self.day.telemetry(now_ns - int(settings.window_s * NS), now_ns, now_ns)
+        answer = analyse(Scope("why is latency up?"), window, self.baseline, settings)
+        return answer, window
+
+    def mark(self, answer: Answer, window: Telemetry) -> None:
+        if answer.causes:
+            self.baseline.exclude(int(answer.start_s * NS), window.end_ns)
 
 
 def warm_up(baseline: Baseline, normal: Recording, before_ns: int) -> None:
@@ -74,12 +78,13 @@ def shifted(telemetry: Telemetry, by_ns: int) -> Telemetry:
     )
 
 
-def describe(fault: Fault, found: Findings) -> str:
+def describe(fault: Fault, window: Telemetry, baseline: Baseline) -> str:
+    """The three first places with what each signal gives them, confident or not."""
+    found = find(window, baseline, baseline.normal(window.start_ns, window.end_ns))
     places = found.window.places
-    order = np.argsort(-found.score)[:3]
     lines = []
-    for place in order:
-        parts = " ".join(f"{s.name[:2]}={s.scores()[place]:.2f}({s.value[place]:.3g})" for s in found.signals)
+    for place in np.argsort(-found.score)[:3]:
+        parts = " ".join(f"{s.name} {s.scores()[place]:.2f} ({s.value[place]:.3g})" for s in found.signals)
         mark = "*" if places.label(place) == fault.pod else " "
         lines.append(f"     {mark}{places.label(place)[:40]:40s} {found.score[place]:.2f}  {parts}")
     return "\n".join(lines)
@@ -104,18 +109,20 @@ def main() -> None:
             now_ns = fault.time_ns + int(after * NS)
             replayed.learn_until(now_ns)
             begin = time.perf_counter()
-            found = replayed.ask(now_ns)
+            answer, window = replayed.ask(now_ns)
             took.append(time.perf_counter() - begin)
-            pods, services = found.window.places.instances, found.window.places.services
-            pod_rank = rank_of(pods, found.score.tolist(), fault.pod)
-            service_rank = rank_of(services, found.score.tolist(), service_of(fault.pod))
-            ranks[after].append((pod_rank, service_rank))
+            blamed = {c.instance: 1.0 / c.rank for c in reversed(answer.causes)}
+            services = {c.service: 1.0 / c.rank for c in reversed(answer.causes)}
+            pod, service = rank_of(blamed, fault.pod), rank_of(services, fault.service)
+            ranks[after].append((pod, service))
+            kind = answer.causes[0].kind.value if answer.causes else ""
             print(
-                f"+{after:.0f}s {fault.kind:15s} {fault.pod:45s} pod {pod_rank:2d} service {service_rank:2d} "
-                f"confidence {found.confidence:.2f} segments {len(found.traced)} spans {len(found.window.trees)} took {took[-1] * 1e3:.0f}ms"
+                f"+{after:.0f}s {fault.kind:15s} {fault.pod:45s} pod {pod:2d} service {service:2d} {answer.verdict.value} "
+                f"{kind} {answer.confidence:.2f}, {len(window.spans)} spans, {took[-1] * 1e3:.0f} ms"
             )
-            if args.verbose or pod_rank > 1:
-                print(describe(fault, found))
+            if args.verbose or pod > 1:
+                print(describe(fault, window, replayed.baseline))
+            replayed.mark(answer, window)
     result = {
         f"{after:.0f}": {
             "pods": {f"AS@{k}": round(np.mean([p <= k for p, _ in r]), 4) for k in TOP},
