@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import math
 import os
+import shutil
 import socket
 import sys
 import time
@@ -24,7 +25,7 @@ from actors.runtime import Layer
 from agent.errors import ObservabilityError
 from agent.settings import Settings, load
 from chatops.terminal.answers import render as answer_view
-from demo.scenario import QUESTION, LayerClient, Outcome, run_fault, watch
+from demo.scenario import QUESTION, LayerClient, Outcome, run_fault, wait, watch
 from demo.shop.faults import FAULTS, fault
 from demo.shop.supervisor import Member, Shop
 
@@ -42,7 +43,9 @@ def say(what: str, detail: str) -> None:
 
 
 def demo_settings() -> Settings:
-    """The defaults, with the data beside the demo, and free ports where the usual ones are taken."""
+    """The defaults, with fresh data beside the demo, and free ports where the usual ones are taken."""
+    for old in ("log", "state", "postgresql"):
+        shutil.rmtree(DATA_DIR / "layer" / old, ignore_errors=True)
     ports = {
         "KUBECHAT_OBS_GATEWAY_OTLP_GRPC_PORT": 4317,
         "KUBECHAT_OBS_GATEWAY_OTLP_HTTP_PORT": 4318,
@@ -104,6 +107,7 @@ async def _healthy(shop: Shop, layer: LayerClient) -> None:
         false_alarm = await watch(layer, BASELINE_S, since_s, tick)
         if false_alarm:
             console.print(f"  [red]an incident without a fault:[/] {false_alarm['title']}")
+            await wait(BASELINE_S - (time.time() - since_s), tick)
     say("baseline", f"{BASELINE_S:.0f} s of normal traffic: {shop.seen(BASELINE_S)}")
 
 

@@ -77,12 +77,21 @@ class LayerClient:
         return await self._json("GET", "/api/v1/status")
 
     async def _json(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
-        assert self._http is not None  # used inside ``async with``
+        if self._http is None:
+            raise RuntimeError("use LayerClient inside `async with`")
         async with self._http.request(method, self._url + path, json=body) as response:
             reply: dict[str, Any] = await response.json()
             if response.status >= 400:
                 raise RuntimeError(f"{method} {path}: {response.status} {reply}")
             return reply
+
+
+async def wait(for_s: float, on_tick: OnTick) -> None:
+    """Let time pass, telling how much."""
+    began = time.monotonic()
+    while (passed := time.monotonic() - began) < for_s:
+        await on_tick(passed)
+        await asyncio.sleep(POLL_S)
 
 
 async def watch(layer: LayerClient, for_s: float, since_s: float, on_tick: OnTick) -> dict[str, Any] | None:

@@ -23,6 +23,7 @@ from agent.telemetry.batch import (
     COMPONENT_SUM,
     METRIC_EXP_HISTOGRAM,
     METRIC_HISTOGRAM,
+    METRIC_SUM,
     METRIC_SUMMARY,
     TEMPORALITY_CUMULATIVE,
     Batch,
@@ -308,9 +309,7 @@ class TenantWindow:
         for row in rows[new_rows].tolist():
             globals_.append(len(self.series))
             self.series.append(_series(batch, row, self.sources.states[source].source))
-            self.cumulative.append(
-                bool(batch.temporality[row] == TEMPORALITY_CUMULATIVE and batch.kind[row] != METRIC_SUMMARY)
-            )
+            self.cumulative.append(_is_running_total(batch, row))
             self._scalar.append(batch.component[row] < COMPONENT_PART)
         return (
             np.where(local >= 0, np.asarray(globals_, np.int32)[local], np.int32(-1)) if globals_ else local
@@ -343,6 +342,14 @@ def _series(batch: MetricBatch, row: int, source: Source) -> Series:
     return Series(
         source, name + _suffix(int(batch.kind[row]), int(batch.component[row])), point_labels(batch, row)
     )
+
+
+def _is_running_total(batch: MetricBatch, row: int) -> bool:
+    """Whether differences are what counts. A sum that is not monotonic (an UpDownCounter, such as memory in
+    use) is a gauge, whatever its temporality says."""
+    if batch.kind[row] == METRIC_SUM and not batch.monotonic[row]:
+        return False
+    return bool(batch.temporality[row] == TEMPORALITY_CUMULATIVE and batch.kind[row] != METRIC_SUMMARY)
 
 
 def _suffix(kind: int, component: int) -> str:
