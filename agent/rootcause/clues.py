@@ -107,7 +107,7 @@ def _work(found: Findings, place: int, score: float) -> Iterator[Clue]:
         span = int(work.example[row])
         text = (
             f"{found.window.places.services[place]} spends {_moremilliseconds(work, int(row))} more in "
-            f"`{found.operation(span)}` itself than usual ({_medians(work, int(row))})"
+            f"{_described(found, span)} than usual ({_medians(work, int(row))})"
         )
         yield Clue(
             _kind_of_work(found, span),
@@ -115,6 +115,18 @@ def _work(found: Findings, place: int, score: float) -> Iterator[Clue]:
             found.operation(span),
             Evidence(text, "traces", (*trace_references(found, [span]), _red(found, place, span))),
         )
+
+
+def _described(found: Findings, span: int) -> str:
+    """The work of a span in words: a call by what makes it, for `SELECT` alone says little."""
+    trees = found.window.trees
+    name, parent = f"`{found.operation(span)}`", int(trees.parent[span])
+    if trees.kind[span] != KIND_CLIENT:
+        return f"{name} itself"
+    what = {SYSTEM_DB: "the database call", SYSTEM_GEN_AI: "the model call"}.get(
+        int(trees.system[span]), "the call"
+    )
+    return f"{what} {name} of `{found.operation(parent)}`" if parent >= 0 else f"{what} {name}"
 
 
 def _kind_of_work(found: Findings, span: int) -> CauseKind:

@@ -198,11 +198,11 @@ def self_keys(stretch: Stretch) -> tuple[I64, U64, U64]:
     trees = stretch.trees
     rows = np.flatnonzero((trees.callee < 0) & trees.whole)
     place = trees.place[rows]
-    operation = trees.operation[rows]
+    work = trees.work[rows]
     return (
         rows,
-        mix_columns(stretch.place_hash[place], operation),
-        mix_columns(stretch.service_hash[place], operation),
+        mix_columns(stretch.place_hash[place], work),
+        mix_columns(stretch.service_hash[place], work),
     )
 
 

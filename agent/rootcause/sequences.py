@@ -67,7 +67,7 @@ def transitions(trees: Trees, log_owner: I32, logs: LogFrame, template: U64, ski
     order = np.lexsort((code, time_ns, owner))
     return Transitions(
         *_emit(
-            trees.service, trees.operation, trees.start_ns, trees.duration_ns,
+            trees.service, trees.work, trees.start_ns, trees.duration_ns,
             trees.status == STATUS_ERROR, trees.whole,
             owner[order], time_ns[order], code[order], kind[order], at[order],
         )

@@ -52,7 +52,9 @@ class Trees:
     from the same spot tell it, and is -1 where nothing does; ``called_service`` and
     ``called_operation`` name what is called, 0 where nothing is. ``start_ns`` is aligned
     to the caller's clock by ``shift_ns``. ``spot``
-    names where a span is called from: service, its operation and its parent's. ``whole``: no child can be missing for the reason that
+    names where a span is called from: service, its operation and its parent's. ``work`` names what
+    it does: its operation and, unless it serves a request, its parent's too, for ``SELECT`` alone says
+    little. ``whole``: no child can be missing for the reason that
     the stretch ended before the span did."""
 
     frame_row: I64
@@ -71,6 +73,7 @@ class Trees:
     place: I32
     service: U64
     operation: U64
+    work: U64
     name: I32
     kind: U8
     status: U8
@@ -158,6 +161,7 @@ def build_trees(spans: SpanFrame, table: PlaceTable, end_ns: int, known: Callees
         place=place,
         service=service,
         operation=operation,
+        work=np.where(_serves(spans.kind[rows]), operation, mix_columns(operation, above)),
         name=spans.name[rows],
         kind=spans.kind[rows],
         status=spans.status[rows],
@@ -199,6 +203,11 @@ def _resolve(leaves: I64, spot: U64, seen: Callees, table: PlaceTable,
         if service:
             called_service[row], called_operation[row] = hash_text(service), operation
             callee[row] = table.some(service)
+
+
+def _serves(kind: U8) -> Bool:
+    serves: Bool = (kind == KIND_SERVER) | (kind == KIND_CONSUMER)
+    return serves
 
 
 def _take(table: npt.NDArray[Any], index: I32, dtype: type) -> npt.NDArray[Any]:

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+from typing import Any
+
 from agent.rootcause import digest, hashing, sequences, trees, warmup
 
 
 def test_compiles_every_kernel() -> None:
     warmup.warm_up()
-    kernels = [
+    kernels: list[Any] = [
         trees._link,
         trees._align,
         trees._self_times,
