@@ -106,7 +106,7 @@ def _work(found: Findings, place: int, score: float) -> Iterator[Clue]:
         part = score * own / (own + links) * float(work.extra_ns[row]) / total
         span = int(work.example[row])
         text = (
-            f"{found.window.places.services[place]} spends {_moremilliseconds(work, int(row))} more in "
+            f"{found.window.places.services[place]} spends {_more(work, int(row))} more in "
             f"{_described(found, span)} than usual ({_medians(work, int(row))})"
         )
         yield Clue(
@@ -156,7 +156,7 @@ def _edges(found: Findings, place: int, score: float) -> Iterator[Clue]:
         called = found.operation(int(found.window.trees.edge[span]))
         text = (
             f"calls from {services[edges.near[row]]} to {services[edges.far[row]]} `{called}` take "
-            f"{_moremilliseconds(edges, int(row))} more between the two than usual ({_medians(edges, int(row))})"
+            f"{_more(edges, int(row))} more between the two than usual ({_medians(edges, int(row))})"
         )
         yield Clue(CauseKind.NETWORK, part, called, Evidence(text, "traces", trace_references(found, [span])))
 
@@ -229,7 +229,7 @@ def _range(found: Findings) -> str:
     return f"{telemetry.start_ns // NS}..{-(-telemetry.end_ns // NS)}"
 
 
-def _moremilliseconds(keys: Keys, row: int) -> str:
+def _more(keys: Keys, row: int) -> str:
     return milliseconds(float(keys.median_w[row] - keys.median_b[row]))
 
 
