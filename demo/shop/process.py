@@ -59,13 +59,12 @@ class ChildProcess:
             )  # fmt: skip
         try:
             facts = await asyncio.wait_for(self._next_facts(), READY_WITHIN_S)
-        except TimeoutError:
-            self.kill()
-            raise ProcessFailed(f"{self.name} was not ready within {READY_WITHIN_S:.0f} s") from None
-        except BaseException:
+        except BaseException as error:
             # Gently: the database's keeper has something to put away.
             if self.running:
                 self._started.terminate()
+            if isinstance(error, TimeoutError):
+                raise ProcessFailed(f"{self.name} was not ready within {READY_WITHIN_S:.0f} s") from None
             raise
         if facts is None:
             await self._started.wait()

@@ -8,6 +8,7 @@ the kernel would; after ``stop``, and also after the supervisor's own sudden dea
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -25,11 +26,13 @@ from demo.shop.view import Seen, Visitors
 
 SERVICES = tuple(STOCK_VERSIONS)
 NEED_DATABASE = ("catalogue", "cart", "checkout")
+WITHOUT_DATABASE = tuple(name for name in SERVICES if name not in NEED_DATABASE)
 HELPERS = ("cache", "network")
 DATABASE, LOAD = "database", "load"
 
 RESTART_DELAY_S = 3.0
 GRACE_S = 6.0
+DATABASE_GRACE_S = 20.0  # its keeper ends a start that is under way before it stops the server
 MEMORY_LIMIT_BYTES = 330 << 20
 MEMORY_CHECK_INTERVAL_S = 0.5
 LOAD_PERIOD_S = 240.0
@@ -106,12 +109,7 @@ class Shop:
         (self.data_dir / "logs").mkdir(parents=True, exist_ok=True)
         self._ports = {name: _reserved_port() for name in (*SERVICES, *HELPERS)}
         try:
-            async with asyncio.TaskGroup() as group:
-                group.create_task(self._start_with_database())
-                for name in (*HELPERS, *SERVICES):
-                    if name not in NEED_DATABASE:
-                        group.create_task(self._launch(name))
-            await self._launch(LOAD)
+            await self._launch_everything()
         except ExceptionGroup as failures:
             await self.stop()
             raise failures.exceptions[0] from None
@@ -129,9 +127,9 @@ class Shop:
         self._tasks.clear()
         for names in ((LOAD,), SERVICES, HELPERS, (DATABASE,)):
             children = [child for name in names if (child := self._children.pop(name, None))]
-            await asyncio.gather(*(child.stop(GRACE_S) for child in children))
+            await asyncio.gather(*map(_stop, children))
         # One that was about to replace another, or to be replaced, has no name here.
-        await asyncio.gather(*(child.stop(GRACE_S) for child in self._launched))
+        await asyncio.gather(*map(_stop, self._launched))
         self._launched.clear()
         for held in self._ports.values():
             held.close()
@@ -183,7 +181,7 @@ class Shop:
                 await self._release(service, version)
             case TakeAway(process):
                 self._away.add(process)
-                await self._children[process].stop(GRACE_S)
+                await _stop(self._children[process])
 
     async def _undo(self, step: Step) -> None:
         match step:
@@ -213,13 +211,23 @@ class Shop:
         self._versions[service] = version
         old = self._children[service]
         await self._launch(service)
-        await old.stop(GRACE_S)
+        await _stop(old)
 
-    async def _start_with_database(self) -> None:
-        await self._launch(DATABASE)
+    async def _launch_everything(self) -> None:
+        """The database takes longest and most wait for it, so the others leave it a core meanwhile."""
+        room = asyncio.Semaphore(max(1, (os.cpu_count() or 1) - 1))
+
+        async def launch_in_turn(name: str) -> None:
+            async with room:
+                await self._launch(name)
+
         async with asyncio.TaskGroup() as group:
+            for name in (*HELPERS, *WITHOUT_DATABASE):
+                group.create_task(launch_in_turn(name))
+            await self._launch(DATABASE)
             for name in NEED_DATABASE:
                 group.create_task(self._launch(name))
+        await self._launch(LOAD)
 
     async def _launch(self, name: str) -> None:
         """Start a process, wait until it is ready, and look after it from then on."""
@@ -270,7 +278,7 @@ class Shop:
 
     def _environment(self, name: str) -> Mapping[str, str]:
         if name == DATABASE:
-            return {"SHOP_DATABASE_DIR": str(self.data_dir.resolve() / "postgres")}
+            return {"SHOP_DATABASE_DIR": str(self.data_dir.resolve() / "database")}
         # Payment is reached by way of the network process; all others directly, each under its own name.
         urls = {
             url_variable(
@@ -291,6 +299,10 @@ class Shop:
             "SHOP_DATABASE_URL": self._database_url if name in NEED_DATABASE else "",
             "SHOP_CACHE_ADDRESS": f"cache:{self._port('cache')}",
         }  # fmt: skip
+
+
+async def _stop(child: ChildProcess) -> None:
+    await child.stop(DATABASE_GRACE_S if child.name == DATABASE else GRACE_S)
 
 
 def _reserved_port() -> socket.socket:

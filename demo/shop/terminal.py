@@ -27,8 +27,11 @@ def up(options: argparse.Namespace) -> int:
     except NoSuchFault as error:
         sys.stderr.write(f"{error}\n")
         return 2
+    if options.data_dir is not None:
+        asyncio.run(_up(options, options.data_dir))
+        return 0
     with tempfile.TemporaryDirectory(prefix="shop-", ignore_cleanup_errors=True) as temporary:
-        asyncio.run(_up(options, options.data_dir or Path(temporary)))
+        asyncio.run(_up(options, Path(temporary)))
     return 0
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import secrets
+import signal
 import statistics
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 
 import aiohttp
@@ -15,13 +17,15 @@ import pytest
 import pytest_asyncio
 from aiohttp import web
 
+from demo.shop import supervisor
 from demo.shop.faults import FAULTS
 from demo.shop.supervisor import SERVICES, Member, Shop
 from tests.integration.demo.sink import Sink, Span
+from tests.integration.demo.watching import alive, postgres_in, until, until_true
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-MEMORY_LIMIT_BYTES = 140 << 20
+MEMORY_LIMIT_BYTES = 90 << 20  # a service needs 60
 CLIENT, SERVER = 3, 2
 
 Body = Mapping[str, object]
@@ -46,6 +50,12 @@ class Open:
     def member(self, name: str) -> Member:
         return next(member for member in self.shop.members() if member.name == name)
 
+    def has(self, name: str) -> bool:
+        return any(member.name == name for member in self.shop.members())
+
+    def runs(self, member: Member) -> bool:
+        return any(other.pid == member.pid for other in self.shop.members())
+
     async def request(
         self, method: str, path: str, body: Body | None = None, trace: str = ""
     ) -> tuple[int, float]:
@@ -59,6 +69,17 @@ class Open:
     async def median_ms(self, page: Page) -> float:
         return statistics.median([(await self.request(*page))[1] for _ in range(3)])
 
+    async def takes_longer(self, page: Page, limit_ms: float) -> bool:
+        """Twice in a row. Known when the limit has passed: nobody waits for the page."""
+        for _ in range(2):
+            try:
+                async with asyncio.timeout(limit_ms / 1000):
+                    await self.request(*page)
+            except TimeoutError:
+                continue
+            return False
+        return True
+
     async def spans(self, trace: str, count: int) -> list[Span]:
         """The spans of a trace, once there are ``count``."""
         await until(lambda: len(self._of(trace)) >= count, 5.0)
@@ -68,49 +89,29 @@ class Open:
         return [span for span in self.sink.spans if span.trace.hex() == trace]
 
 
-async def until(condition: Callable[[], bool], within_s: float) -> None:
-    """Return when the condition holds; fail when it does not in time."""
-    deadline_s = time.monotonic() + within_s
-    while not condition():
-        assert time.monotonic() < deadline_s, f"not within {within_s} s"
-        await asyncio.sleep(0.05)
-
-
-async def until_true(condition: Callable[[], Awaitable[bool]], within_s: float) -> None:
-    deadline_s = time.monotonic() + within_s
-    while not await condition():
-        assert time.monotonic() < deadline_s, f"not within {within_s} s"
-        await asyncio.sleep(0.05)
-
-
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def here(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Open]:
     sink, started = Sink(), list[Member]()
     runner = web.AppRunner(sink.app(), access_log=None)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
-    port = runner.addresses[0][1]
-    shop = Shop(
-        tmp_path_factory.mktemp("shop"), f"http://127.0.0.1:{port}", memory_limit_bytes=MEMORY_LIMIT_BYTES
-    )
-    await shop.start(started.append)
-    async with aiohttp.ClientSession() as session:
-        yield Open(shop, sink, session, started)
-    pids = [member.pid for member in shop.members()]
-    await shop.stop()
+    endpoint = f"http://127.0.0.1:{runner.addresses[0][1]}"
+    shop = Shop(tmp_path_factory.mktemp("shop"), endpoint, memory_limit_bytes=MEMORY_LIMIT_BYTES)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OTEL_BSP_SCHEDULE_DELAY", "100")
+        patch.setenv("OTEL_BLRP_SCHEDULE_DELAY", "100")
+        patch.setattr(supervisor, "RESTART_DELAY_S", 0.2)
+        await shop.start(started.append)
+        async with aiohttp.ClientSession() as session:
+            yield Open(shop, sink, session, started)
+        await shop.stop()
     await runner.cleanup()
-    assert not [pid for pid in pids if psutil.pid_exists(pid)]
 
 
 async def test_every_process_is_announced_once_it_is_ready(here: Open) -> None:
     names = {member.name for member in here.started}
     assert names == {*SERVICES, "cache", "network", "database", "load"}
     assert len({member.pid for member in here.started}) == len(names) == 12
-
-
-async def test_customers_are_served(here: Open) -> None:
-    await until(lambda: here.shop.seen(30).requests >= 20, 15)
-    assert here.shop.seen(30).failed == 0
 
 
 async def test_a_category_is_one_trace_from_the_front_to_the_database(here: Open) -> None:
@@ -169,12 +170,17 @@ async def test_the_resource_says_what_runs_where(here: Open) -> None:
     assert resource["service.instance.id"].endswith(f"-{here.member('cart').pid}")
 
 
+async def test_customers_are_served(here: Open) -> None:
+    await until(lambda: here.shop.seen(30).requests >= 10, 15)
+    assert here.shop.seen(30).failed == 0
+
+
 @pytest.mark.parametrize(
     ("fault", "more_ms", "page"),
     [
         ("slow-query", 60, ("GET", "/category/kitchen", None)),
         ("cpu-burn", 100, ("GET", "/product/7?customer=1", None)),
-        ("slow-model", 1000, ("POST", "/ask", QUESTION)),
+        ("slow-model", 500, ("POST", "/ask", QUESTION)),
         ("cache-lost", 10, ("GET", "/product/2?customer=1", None)),
     ],
     ids=["slow-query", "cpu-burn", "slow-model", "cache-lost"],
@@ -182,15 +188,18 @@ async def test_the_resource_says_what_runs_where(here: Open) -> None:
 async def test_a_fault_slows_its_page_until_it_is_healed(
     here: Open, fault: str, more_ms: float, page: Page
 ) -> None:
-    async def fast_again() -> bool:
-        return await here.median_ms(page) < (healthy_ms + broken_ms) / 2
+    async def slow() -> bool:
+        return await here.takes_longer(page, limit_ms)
 
-    healthy_ms = await here.median_ms(page)
+    async def fast() -> bool:
+        return not await slow()
+
+    limit_ms = await here.median_ms(page) + more_ms
+    assert await fast()
     await here.shop.inject(fault)
-    broken_ms = await here.median_ms(page)
+    await until_true(slow, 5)
     await here.shop.heal(fault)
-    assert healthy_ms + more_ms < broken_ms
-    await until_true(fast_again, 10)
+    await until_true(fast, 10)
 
 
 async def test_network_delay_delays_checkouts_but_not_payment(here: Open) -> None:
@@ -237,11 +246,20 @@ async def test_pool_exhausted_lets_requests_time_out_until_healed(here: Open) ->
 async def test_memory_leak_grows_until_the_limit_and_the_service_comes_back(here: Open) -> None:
     before = here.member("recommendation")
     await here.shop.inject("memory-leak")
-    await until(
-        lambda: any(m.name == "recommendation" and m.pid != before.pid for m in here.shop.members()), 40
-    )
+    await until(lambda: not here.runs(before), 30)
     await here.shop.heal("memory-leak")
+    await until(lambda: here.has("recommendation"), 10)
     assert here.member("recommendation").restarts == before.restarts + 1
+
+
+async def test_a_killed_keeper_comes_back_to_its_database(here: Open) -> None:
+    before = here.member("database")
+    server = {process.pid for process in postgres_in(here.shop.data_dir)}
+    os.kill(before.pid, signal.SIGKILL)
+    await until(lambda: not here.runs(before) and here.has("database"), 10)
+    assert here.member("database").url == before.url
+    assert server & {process.pid for process in postgres_in(here.shop.data_dir)}
+    assert (await here.request("GET", "/category/kitchen"))[0] == 200
 
 
 async def test_no_telemetry_tells_what_was_broken(here: Open) -> None:
@@ -249,3 +267,15 @@ async def test_no_telemetry_tells_what_was_broken(here: Open) -> None:
     everything = b"".join(here.sink.bodies)
     assert everything
     assert not [word for word in words if word.encode() in everything]
+
+
+async def test_it_can_be_stopped_in_the_middle_of_a_rollout(here: Open) -> None:
+    """The last: the shop is closed then."""
+    rollout = asyncio.create_task(here.shop.inject("bad-deploy"))
+    await asyncio.sleep(0.1)
+    family = [*psutil.Process().children(recursive=True), *postgres_in(here.shop.data_dir)]
+    await here.shop.stop()
+    await asyncio.gather(rollout, return_exceptions=True)
+    assert len(family) > 13
+    assert not alive(family)
+    assert not here.shop.members()
