@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from dataclasses import asdict
 from typing import Any
 
 import structlog
@@ -20,7 +21,7 @@ from actors.ports import Health
 from actors.progress import Progress
 from actors.stream.actor import Increments
 from agent.detection.anomaly import AnomalyEvent
-from agent.detection.bank import DetectorBank
+from agent.detection.bank import DetectionSettings, DetectorBank
 from agent.errors import ObservabilityError
 from agent.settings import Settings
 
@@ -92,7 +93,7 @@ class Detector:
         for increment in found.items:
             key = stream, increment.tenant
             if key not in self._banks:
-                self._banks[key] = DetectorBank()
+                self._banks[key] = DetectorBank(DetectionSettings(**asdict(self._settings.detection)))
             bank = self._banks[key]
             bank.observe_metrics(increment.metrics)
             events = bank.advance(increment.red, increment.watermark_ns)

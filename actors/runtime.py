@@ -99,7 +99,7 @@ class Layer:
         """Returns when every actor is ready. Raises ``StartError`` otherwise."""
         settings = self._settings = self._open_database(self._settings)
         dashboard = self._open_ray(settings)
-        self._supervisor = SupervisorActor.options(  # type: ignore[attr-defined]
+        self._supervisor = SupervisorActor.options(
             name=SUPERVISOR, namespace=settings.ray.namespace, lifetime="detached", get_if_exists=True
         ).remote(settings, places(settings), dashboard)
         self.ports = connect(settings)

@@ -118,6 +118,68 @@ class StreamSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class DetectionSettings:
+    lateness_s: float = setting(
+        2.0,
+        "How long after its end a bin of five seconds may still grow before it is judged.",
+        low=0.0,
+        unit="seconds",
+    )
+    warm_up_s: float = setting(
+        45.0, "How long a service or operation is watched before it is judged.", low=10.0, unit="seconds"
+    )
+    alone_nats: float = setting(
+        24.0,
+        "Evidence that one witness alone needs to open an incident, in nats; more means fewer and later incidents.",
+        low=8.0,
+        high=200.0,
+    )
+    end_after_s: float = setting(
+        30.0, "How long a service must be normal again before an anomaly ends.", low=5.0, unit="seconds"
+    )
+    adapt_after_s: float = setting(
+        900.0,
+        "What lasts longer than this is the new normal, and the anomaly ends.",
+        low=60.0,
+        unit="seconds",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class IncidentSettings:
+    together_s: float = setting(
+        120.0, "Anomalies that begin within this of each other can be one incident.", low=1.0, unit="seconds"
+    )
+    within_hops: int = setting(2, "How far apart in the service graph they may be.", low=0, high=10)
+    quiet_s: float = setting(
+        30.0,
+        "How long all anomalies must have ended before an incident is resolved.",
+        low=0.0,
+        unit="seconds",
+    )
+    reopen_s: float = setting(
+        300.0,
+        "A fresh anomaly on the same services within this of the resolution opens the same incident again.",
+        low=0.0,
+        unit="seconds",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class RootCauseSettings:
+    threshold: float = setting(
+        0.5, "How sure an answer must be that something is wrong to name a cause.", low=0.05, high=1.0
+    )
+    window_s: float = setting(
+        120.0, "How much event time before a question is looked at.", low=20.0, high=900.0, unit="seconds"
+    )
+    keep_s: float = setting(
+        6 * 3600.0, "How long the statistics of normal time are kept.", low=300.0, unit="seconds"
+    )
+    max_segments: int = setting(1200, "How many stretches of normal time are kept at most.", low=10)
+
+
+@dataclass(frozen=True, slots=True)
 class RaySettings:
     address: str = setting(
         "",
@@ -180,6 +242,9 @@ class Settings:
     general: GeneralSettings = field(default_factory=GeneralSettings)
     gateway: GatewaySettings = field(default_factory=GatewaySettings)
     streams: StreamSettings = field(default_factory=StreamSettings)
+    detection: DetectionSettings = field(default_factory=DetectionSettings)
+    incidents: IncidentSettings = field(default_factory=IncidentSettings)
+    rootcause: RootCauseSettings = field(default_factory=RootCauseSettings)
     ray: RaySettings = field(default_factory=RaySettings)
     database: DatabaseSettings = field(default_factory=DatabaseSettings)
     aggregator: AggregatorSettings = field(default_factory=AggregatorSettings)

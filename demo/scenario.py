@@ -107,7 +107,13 @@ async def watch(layer: LayerClient, for_s: float, since_s: float, on_tick: OnTic
 
 
 async def run_fault(
-    name: str, shop: Breakable, layer: LayerClient, *, limit_s: float, on_tick: OnTick, on_incident: Callable[[dict[str, Any], float], None]
+    name: str,
+    shop: Breakable,
+    layer: LayerClient,
+    *,
+    limit_s: float,
+    on_tick: OnTick,
+    on_incident: Callable[[dict[str, Any], float], None],
 ) -> Outcome:
     """Break something, wait for the incident, read it, ask why."""
     what = fault(name)

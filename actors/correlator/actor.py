@@ -30,7 +30,6 @@ from agent.detection.anomaly import AnomalyEvent
 from agent.errors import NotFound, ObservabilityError, Overloaded
 from agent.recommendations.rules import advise
 from agent.rootcause.answer import Answer
-from agent.rootcause.settings import RootCauseSettings
 from agent.settings import Settings
 from agent.store.database import Database
 from agent.store.incidents import IncidentRow, IncidentStore, Severity, Status
@@ -231,7 +230,7 @@ class Correlator:
         )
 
     def _view(self, tenant: str) -> TenantView:
-        return TenantView(tenant, RootCauseSettings(), self._settings.streams.window_s)
+        return TenantView(tenant, self._settings)
 
     def _view_of(self, tenant: str) -> TenantView:
         return (

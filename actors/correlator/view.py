@@ -7,9 +7,9 @@ so a restart goes on where it stopped and a replay learns the same at any speed.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 
-from agent.correlation.incidents import Incident, IncidentBook, IncidentChange
+from agent.correlation.incidents import Incident, IncidentBook, IncidentChange, IncidentSettings
 from agent.correlation.topology import Topology
 from agent.detection.anomaly import AnomalyEvent
 from agent.rootcause.answer import Answer
@@ -17,6 +17,7 @@ from agent.rootcause.baseline import Baseline
 from agent.rootcause.engine import analyse
 from agent.rootcause.question import parse
 from agent.rootcause.settings import RootCauseSettings
+from agent.settings import Settings
 from agent.telemetry.frames import Telemetry
 
 NS = 1_000_000_000
@@ -39,13 +40,13 @@ class Stretch:
 
 
 class TenantView:
-    def __init__(self, tenant: str, settings: RootCauseSettings, window_s: float) -> None:
+    def __init__(self, tenant: str, settings: Settings) -> None:
         self.tenant = tenant
-        self._settings = settings
-        self._window_ns = int(window_s * NS)
-        self.baseline = Baseline(settings)
+        self._settings = RootCauseSettings(**asdict(settings.rootcause))
+        self._window_ns = int(settings.streams.window_s * NS)
+        self.baseline = Baseline(self._settings)
         self.topology = Topology()
-        self.book = IncidentBook()
+        self.book = IncidentBook(IncidentSettings(**asdict(settings.incidents)))
         self.cursor_ns = 0
         self.mark_ns = 0
 

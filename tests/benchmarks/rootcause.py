@@ -37,7 +37,9 @@ def run(plan: Plan) -> dict[str, Any]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--dataset", choices=["nezha"], default="nezha")
     parser.add_argument("--data", type=Path, required=True, help="a recorded day: .tar.zst or folder")
     parser.add_argument("--warmup", type=Path, help="a fault-free recording to learn from first")
