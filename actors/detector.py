@@ -23,6 +23,7 @@ from actors.stream.actor import Increments
 from agent.detection.anomaly import AnomalyEvent
 from agent.detection.bank import DetectionSettings, DetectorBank
 from agent.errors import ObservabilityError
+from agent.observe import configure
 from agent.settings import Settings
 
 log = structlog.get_logger("detector")
@@ -35,6 +36,7 @@ class Detector:
     def __init__(self, settings: Settings, number: int) -> None:
         self._settings = settings
         self._progress = Progress(detector_name(number), "detector")
+        configure(settings.general.log_level, settings.general.log_format, detector_name(number))
         self._banks: dict[tuple[int, str], DetectorBank] = {}
         self._cursors: dict[int, tuple[int, int]] = {}
         self._counts: Counter[str] = Counter()

@@ -24,6 +24,7 @@ from actors.places import SUPERVISOR
 from actors.placing import actor
 from actors.ports import Health, Status
 from actors.progress import Progress
+from agent.observe import configure
 from agent.settings import Settings
 from agent.version import VERSION
 
@@ -57,6 +58,7 @@ class Supervisor:
         self._settings = settings
         self._dashboard_url = dashboard_url
         self._progress = Progress(SUPERVISOR, "supervisor")
+        configure(settings.general.log_level, settings.general.log_format, SUPERVISOR)
         self._watched = {place.name: Watched(place, _unknown(place)) for place in places}
         self._event_time_ns: dict[str, int] = {}
         self._gauges: dict[str, Gauge] = {}

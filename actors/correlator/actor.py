@@ -28,6 +28,7 @@ from actors.progress import Progress
 from agent.correlation.incidents import Incident, IncidentChange
 from agent.detection.anomaly import AnomalyEvent
 from agent.errors import NotFound, ObservabilityError, Overloaded
+from agent.observe import configure
 from agent.recommendations.rules import advise
 from agent.rootcause.answer import Answer
 from agent.settings import Settings
@@ -47,6 +48,7 @@ class Correlator:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._progress = Progress(CORRELATOR, "correlator")
+        configure(settings.general.log_level, settings.general.log_format, CORRELATOR)
         self._views: dict[str, TenantView] = {}
         self._ports: Any = None
         self._incidents: IncidentStore | None = None
@@ -207,7 +209,7 @@ class Correlator:
 
     async def _publish(self, tenant: str, change: IncidentChange) -> None:
         try:
-            await self._ports.aggregator.publishincident_json(
+            await self._ports.aggregator.publish_incident(
                 tenant, {"kind": str(change.kind), **incident_json(change.incident)}
             )
         except ObservabilityError as error:

@@ -18,6 +18,7 @@ from actors.placing import actor
 from actors.ports import Health
 from actors.progress import Progress
 from agent.errors import Overloaded
+from agent.observe import configure
 from agent.settings import Settings
 from agent.telemetry.batch import Reject, Signal
 from agent.windows.log import LogWriter
@@ -30,6 +31,7 @@ class Gateway:
     def __init__(self, settings: Settings, name: str) -> None:
         self._settings = settings
         self._progress = Progress(name, "gateway")
+        configure(settings.general.log_level, settings.general.log_format, name)
         self._streams = stream_count(settings)
         self._intake = Intake(settings.gateway, self._streams)
         self._committer: Committer | None = None

@@ -17,6 +17,7 @@ from actors.stream.core import JOURNAL_ENTRIES, Increment, Stream
 from actors.stream.live import LiveFeed
 from actors.stream.lookup import find_log, find_samples, find_trace, red_series, source_infos
 from agent.errors import Overloaded
+from agent.observe import configure
 from agent.settings import Settings
 from agent.telemetry.frames import Telemetry
 from agent.windows.log import LogReader
@@ -40,6 +41,7 @@ class SourceStream:
         self._settings = settings
         self._number = number
         self._progress = Progress(stream_name(number), "stream")
+        configure(settings.general.log_level, settings.general.log_format, stream_name(number))
         self._epoch = time.time_ns()
         self._reader = LogReader(log_folder(settings, number))
         self._stream = Stream(number, settings.streams, self._reader)

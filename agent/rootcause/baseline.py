@@ -80,14 +80,22 @@ class Baseline:
             del self._excluded[:-_MAX_EXCLUDED]
 
     def normal(self, asked_start_ns: int, asked_end_ns: int) -> list[Segment]:
-        """The segments that a question about ``[asked_start_ns, asked_end_ns)`` is held against: not
-        excluded, not settling after that, and over before the question's stretch; in order of time."""
+        """The segments that a question about ``[asked_start_ns, asked_end_ns)`` is held against, in order
+        of time: over before that stretch, not excluded, and not settling after something excluded.
+
+        Where that leaves less than ``scarce_s`` with traces, what was settling is taken as well, then
+        what was excluded: little history misleads more than history with trouble in it."""
         guard, settle = (int(s * NS) for s in (self.settings.guard_s, self.settings.settle_s))
-        return [
-            s
-            for s in self._segments
-            if s.end_ns <= asked_start_ns - guard and not self._is_excluded(s.start_ns, s.end_ns, settle)
-        ]
+        before = [s for s in self._segments if s.end_ns <= asked_start_ns - guard]
+        trouble = [self._is_excluded(s.start_ns, s.end_ns, 0) for s in before]
+        for keep in (
+            [not self._is_excluded(s.start_ns, s.end_ns, settle) for s in before],
+            [not bad for bad in trouble],
+        ):
+            found = [s for s, good in zip(before, keep, strict=True) if good]
+            if sum(s.end_ns - s.start_ns for s in found if len(s.places)) >= self.settings.scarce_s * NS:
+                return found
+        return before
 
     def to_bytes(self) -> bytes:
         """All of it, to be read by ``from_bytes``."""

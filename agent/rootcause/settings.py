@@ -26,6 +26,7 @@ class RootCauseSettings:
     use_segments: int = 180
     guard_s: float = 5.0
     settle_s: float = 180.0
+    scarce_s: float = 300.0
     max_causes: int = 5
 
     def __post_init__(self) -> None:

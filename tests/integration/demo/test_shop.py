@@ -6,7 +6,6 @@ import asyncio
 import os
 import secrets
 import signal
-import statistics
 import time
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
@@ -25,7 +24,7 @@ from tests.integration.demo.watching import alive, postgres_in, until, until_tru
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-MEMORY_LIMIT_BYTES = 90 << 20  # a service needs 60
+MEMORY_LIMIT_BYTES = 80 << 20  # a service needs some 60
 CLIENT, SERVER = 3, 2
 
 Body = Mapping[str, object]
@@ -66,8 +65,9 @@ class Open:
             await response.read()
             return response.status, (time.perf_counter() - began_s) * 1000
 
-    async def median_ms(self, page: Page) -> float:
-        return statistics.median([(await self.request(*page))[1] for _ in range(3)])
+    async def least_ms(self, page: Page) -> float:
+        """Of four: what else runs on the machine only ever adds to it."""
+        return min([(await self.request(*page))[1] for _ in range(4)])
 
     async def takes_longer(self, page: Page, limit_ms: float) -> bool:
         """Twice in a row. Known when the limit has passed: nobody waits for the page."""
@@ -100,6 +100,7 @@ async def here(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Open]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("OTEL_BSP_SCHEDULE_DELAY", "100")
         patch.setenv("OTEL_BLRP_SCHEDULE_DELAY", "100")
+        patch.setenv("OTEL_METRIC_EXPORT_INTERVAL", "1000")
         patch.setattr(supervisor, "RESTART_DELAY_S", 0.2)
         await shop.start(started.append)
         async with aiohttp.ClientSession() as session:
@@ -180,7 +181,7 @@ async def test_customers_are_served(here: Open) -> None:
     [
         ("slow-query", 60, ("GET", "/category/kitchen", None)),
         ("cpu-burn", 100, ("GET", "/product/7?customer=1", None)),
-        ("slow-model", 500, ("POST", "/ask", QUESTION)),
+        ("slow-model", 400, ("POST", "/ask", QUESTION)),
         ("cache-lost", 10, ("GET", "/product/2?customer=1", None)),
     ],
     ids=["slow-query", "cpu-burn", "slow-model", "cache-lost"],
@@ -194,8 +195,7 @@ async def test_a_fault_slows_its_page_until_it_is_healed(
     async def fast() -> bool:
         return not await slow()
 
-    limit_ms = await here.median_ms(page) + more_ms
-    assert await fast()
+    limit_ms = await here.least_ms(page) + more_ms
     await here.shop.inject(fault)
     await until_true(slow, 5)
     await here.shop.heal(fault)
