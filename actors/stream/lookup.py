@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -20,7 +21,7 @@ from agent.windows.log import LogReader
 MAX_TRACE_SPANS = 10_000
 KINDS = ("unspecified", "internal", "server", "client", "producer", "consumer")
 STATUSES = ("unset", "ok", "error")
-HEX_DIGITS = 32
+TRACE_ID = re.compile(r"[0-9a-fA-F]{32}")
 
 
 def source_infos(stream: Stream, tenant: str) -> list[SourceInfo]:
@@ -87,12 +88,9 @@ def _red(
 
 def find_trace(stream: Stream, reader: LogReader, tenant: str, trace_id: str) -> list[dict[str, Any]]:
     """The spans of a trace, by start. At most 10,000; a larger trace is cut there."""
-    try:
-        number = int(trace_id, 16)
-    except ValueError:
-        number = -1
-    if len(trace_id) != HEX_DIGITS or number <= 0:
-        raise BadInput("bad_trace_id", f"a trace id is {HEX_DIGITS} hex digits, got {trace_id[:80]!r}")
+    number = int(trace_id, 16) if TRACE_ID.fullmatch(trace_id) else 0
+    if not number:
+        raise BadInput("bad_trace_id", f"a trace id is 32 hex digits, not all zero; got {trace_id[:80]!r}")
     held = stream.tenants.get(tenant)
     if held is None:
         return []

@@ -17,7 +17,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2_grpc import TraceServiceStub
 
 from actors.runtime import Layer
-from tests.integration.layer.senders import PROTOBUF, gauge, post_until_taken, traces
+from tests.otlp import PROTOBUF, gauge, post_until_taken, traces
 
 pytestmark = pytest.mark.ray
 

@@ -13,7 +13,7 @@ import pytest
 import requests
 
 from actors.runtime import Layer
-from tests.integration.layer.senders import post_until_taken, traces
+from tests.otlp import post_until_taken, traces
 
 KINDS = ["stream-0", "stream-1", "gateway-0", "detector-0", "correlator-0", "aggregator-0", "supervisor"]
 BATCH = 50

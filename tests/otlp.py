@@ -11,6 +11,7 @@ from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsSer
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
+NOW_NS = 1_700_000_000_000_000_000
 PROTOBUF = {"Content-Type": "application/x-protobuf"}
 RETRY_FOR_S = 60.0
 
@@ -30,25 +31,31 @@ def traces(service: str, span_ids: Sequence[int], now_ns: int | None = None) -> 
     return request.SerializeToString()
 
 
-def logs(service: str, bodies: Sequence[str], severity: int = 9) -> bytes:
+def several(bodies: Sequence[bytes]) -> bytes:
+    """One request with the blocks of all: concatenated messages are one merged message (protobuf)."""
+    return b"".join(bodies)
+
+
+def logs(service: str, bodies: Sequence[str], now_ns: int | None = None, severity: int = 9) -> bytes:
+    now_ns = now_ns or time.time_ns()
     request = ExportLogsServiceRequest()
     block = request.resource_logs.add()
     block.resource.attributes.add(key="service.name").value.string_value = service
     records = block.scope_logs.add().log_records
     for i, body in enumerate(bodies):
-        record = records.add(time_unix_nano=time.time_ns() + i, severity_number=severity)
+        record = records.add(time_unix_nano=now_ns + i, severity_number=severity)
         record.body.string_value = body
     return request.SerializeToString()
 
 
-def gauge(service: str, name: str, values: Sequence[float]) -> bytes:
+def gauge(service: str, name: str, values: Sequence[float], now_ns: int | None = None) -> bytes:
     """One series a value."""
     request = ExportMetricsServiceRequest()
     block = request.resource_metrics.add()
     block.resource.attributes.add(key="service.name").value.string_value = service
     points = block.scope_metrics.add().metrics.add(name=name).gauge.data_points
     for i, value in enumerate(values):
-        point = points.add(time_unix_nano=time.time_ns(), as_double=value)
+        point = points.add(time_unix_nano=now_ns or time.time_ns(), as_double=value)
         point.attributes.add(key="i").value.string_value = str(i)
     return request.SerializeToString()
 
