@@ -6,6 +6,7 @@ import asyncio
 import os
 import secrets
 import signal
+import sys
 import time
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from aiohttp import web
 
 from demo.shop import supervisor
 from demo.shop.faults import FAULTS
+from demo.shop.process import REPOSITORY
 from demo.shop.supervisor import SERVICES, Member, Shop
 from tests.integration.demo.sink import Sink, Span
 from tests.integration.demo.watching import alive, postgres_in, until, until_true
@@ -270,7 +272,7 @@ async def test_no_telemetry_tells_what_was_broken(here: Open) -> None:
 
 
 async def test_it_can_be_stopped_in_the_middle_of_a_rollout(here: Open) -> None:
-    """The last: the shop is closed then."""
+    """The shop is closed then; what comes after this can use its database."""
     rollout = asyncio.create_task(here.shop.inject("bad-deploy"))
     await asyncio.sleep(0.1)
     family = [*psutil.Process().children(recursive=True), *postgres_in(here.shop.data_dir)]
@@ -279,3 +281,21 @@ async def test_it_can_be_stopped_in_the_middle_of_a_rollout(here: Open) -> None:
     assert len(family) > 13
     assert not alive(family)
     assert not here.shop.members()
+
+
+async def test_nothing_outlives_a_supervisor_that_is_killed(here: Open) -> None:
+    await here.shop.stop()
+    folder = here.shop.data_dir
+    up = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "demo.shop", "up", "--otlp", "http://127.0.0.1:9", "--data-dir", str(folder),
+        stdout=asyncio.subprocess.PIPE, cwd=REPOSITORY,
+    )  # fmt: skip
+    assert up.stdout is not None
+    while b"open at" not in await asyncio.wait_for(up.stdout.readline(), 40):
+        pass
+    family = [*psutil.Process(up.pid).children(recursive=True), *postgres_in(folder)]
+    up.kill()
+    assert len(family) > 13
+    await until(lambda: not alive(family), 15)
+    assert not postgres_in(folder)
+    assert await up.wait() == -signal.SIGKILL
