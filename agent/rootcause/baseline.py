@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, insort
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from itertools import pairwise
 from typing import Any
 
@@ -29,6 +29,23 @@ NS = 1_000_000_000
 _FORMAT = 1
 _MAX_EXCLUDED = 10_000
 _MAX_CHANGES = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """Segments in order of time: ``normal``, and ``suspect`` ones that hold trouble or its aftermath.
+    ``scarce``: too few normal ones have traces to do without the others."""
+
+    normal: list[Segment]
+    suspect: list[Segment]
+    scarce: bool
+
+    def recent(self, since_ns: int, enough_ns: int) -> list[Segment]:
+        """The normal segments since ``since_ns``, with the others where they cover too little."""
+        normal = [s for s in self.normal if s.end_ns > since_ns]
+        if sum(s.end_ns - s.start_ns for s in normal) >= enough_ns:
+            return normal
+        return sorted((*normal, *(s for s in self.suspect if s.end_ns > since_ns)), key=lambda s: s.start_ns)
 
 
 class Baseline:
@@ -79,23 +96,18 @@ class Baseline:
             insort(self._excluded, (start_ns, end_ns))
             del self._excluded[:-_MAX_EXCLUDED]
 
-    def normal(self, asked_start_ns: int, asked_end_ns: int) -> list[Segment]:
-        """The segments that a question about ``[asked_start_ns, asked_end_ns)`` is held against, in order
-        of time: over before that stretch, not excluded, and not settling after something excluded.
+    def history(self, asked_start_ns: int) -> History:
+        """What a question about a stretch that starts at ``asked_start_ns`` is held against.
 
-        Where that leaves less than ``scarce_s`` with traces, what was settling is taken as well, then
-        what was excluded: little history misleads more than history with trouble in it."""
+        Normal is what was over before, not excluded, and not settling after something excluded; the
+        rest is suspect."""
         guard, settle = (int(s * NS) for s in (self.settings.guard_s, self.settings.settle_s))
         before = [s for s in self._segments if s.end_ns <= asked_start_ns - guard]
-        trouble = [self._is_excluded(s.start_ns, s.end_ns, 0) for s in before]
-        for keep in (
-            [not self._is_excluded(s.start_ns, s.end_ns, settle) for s in before],
-            [not bad for bad in trouble],
-        ):
-            found = [s for s, good in zip(before, keep, strict=True) if good]
-            if sum(s.end_ns - s.start_ns for s in found if len(s.places)) >= self.settings.scarce_s * NS:
-                return found
-        return before
+        good = [not self._is_excluded(s.start_ns, s.end_ns, settle) for s in before]
+        normal = [s for s, is_good in zip(before, good, strict=True) if is_good]
+        suspect = [s for s, is_good in zip(before, good, strict=True) if not is_good]
+        traced_ns = sum(s.end_ns - s.start_ns for s in normal if len(s.places))
+        return History(normal, suspect, scarce=traced_ns < self.settings.scarce_s * NS)
 
     def to_bytes(self) -> bytes:
         """All of it, to be read by ``from_bytes``."""

@@ -41,12 +41,12 @@ def analyse(scope: Scope, window: Telemetry, baseline: Baseline, settings: RootC
 def _sharpest(window: Telemetry, baseline: Baseline, threshold: float) -> Findings:
     """The findings in the window, or, where it shows nothing, in its latter half: medians do not see
     what has begun only just now."""
-    normal = baseline.normal(window.start_ns, window.end_ns)
-    found = find(window, baseline, normal)
+    history = baseline.history(window.start_ns)
+    found = find(window, baseline, history)
     middle_ns = (window.start_ns + window.end_ns) // 2
     if found.confidence >= threshold or window.end_ns - middle_ns < MIN_HALF_NS:
         return found
-    half = find(since(window, middle_ns), baseline, normal)
+    half = find(since(window, middle_ns), baseline, history)
     # A second look may see what chance made; it has to be surer.
     return half if half.confidence >= (1.0 + threshold) / 2.0 else found
 
@@ -115,7 +115,8 @@ def _missing(scope: Scope, window: Telemetry, baseline: Baseline) -> str:
     what = f"of {scope.service} " if scope.service else ""
     if len(window.spans) < MIN_SPANS and not len(window.metrics):
         return f"There is no telemetry {what}in the stretch asked about: too few spans and no metrics."
-    normal = baseline.normal(window.start_ns, window.end_ns)
+    history = baseline.history(window.start_ns)
+    normal = [*history.normal, *history.suspect]
     if not normal:
         return (
             "There is no normal time to compare with yet: nothing was learned before the stretch asked about."

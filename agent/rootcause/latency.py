@@ -8,7 +8,7 @@ has one slow edge, a culprit all of them. Constants as in docs/root-cause.md.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 
@@ -51,14 +51,23 @@ class Latency:
     edges: Keys
 
 
-def latency(window: Stretch, baseline: Sequence[Segment]) -> Latency:
+def latency(window: Stretch, baseline: Sequence[Segment], suspect: Sequence[Segment]) -> Latency:
+    """``suspect`` segments may hold trouble; they speak for what normal time knows too little of."""
     trees = window.trees
-    known = np.unique(np.concatenate([np.zeros(0, np.uint64), *(s.places for s in baseline)]))
+    known = np.unique(np.concatenate([np.zeros(0, np.uint64), *(s.places for s in (*baseline, *suspect))]))
     is_new = ~np.isin(window.place_hash, known)
     rows, key, wide = self_keys(window)
     place = trees.place[rows]
     work = _compare(
-        trees.self_ns, rows, key, wide, place, place, is_new[place], [s.self_time for s in baseline]
+        trees.self_ns,
+        rows,
+        key,
+        wide,
+        place,
+        place,
+        is_new[place],
+        [s.self_time for s in baseline],
+        [s.self_time for s in suspect],
     )
     rows, key, wide = edge_keys(window)
     caller, callee = trees.place[rows], trees.callee[rows]
@@ -71,6 +80,7 @@ def latency(window: Stretch, baseline: Sequence[Segment]) -> Latency:
         callee,
         is_new[caller] | is_new[callee],
         [s.edge_time for s in baseline],
+        [s.edge_time for s in suspect],
     )
     n = len(window.places)
     own = _sum(work.far, work.extra_ns, n)
@@ -109,6 +119,7 @@ def _compare(
     far: I32,
     is_new: Bool,
     before: Sequence[Durations],
+    suspect: Sequence[Durations],
 ) -> Keys:
     """Hold each key's durations in the window against those before. What ran on an instance that is
     new is held against its service's other instances."""
@@ -117,7 +128,7 @@ def _compare(
     keys, first, count = np.unique(key[order], return_index=True, return_counts=True)
     values = self_ns[rows][order].astype(np.float64)
     middle = _quantile(values, first, count, 0.5)
-    past = _pool(looked_up[order][first], before)
+    past = _past(looked_up[order][first], before, suspect)
     spread = np.maximum(past.iqr, 0)
     n_min = np.maximum(np.minimum(count, past.count), 1)
     error = (
@@ -153,6 +164,15 @@ class _Past:
     iqr: F64
     high_median: F64
     count: I64
+
+
+def _past(keys: U64, before: Sequence[Durations], suspect: Sequence[Durations]) -> _Past:
+    past = _pool(keys, before)
+    if not suspect:
+        return past
+    few = past.count < MIN_BEFORE
+    wider = _pool(keys, [*before, *suspect])
+    return _Past(*(np.where(few, getattr(wider, f.name), getattr(past, f.name)) for f in fields(_Past)))
 
 
 def _pool(keys: U64, before: Sequence[Durations]) -> _Past:

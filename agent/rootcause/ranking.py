@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from agent.rootcause.baseline import NS, Baseline
+from agent.rootcause.baseline import NS, Baseline, History
 from agent.rootcause.digest import Segment, Stretch, prepare
 from agent.rootcause.fusion import Signal, fuse, sureness
 from agent.rootcause.latency import Latency, latency
@@ -57,13 +56,20 @@ class Findings:
         return sureness(self.signals, int(np.argmax(self.score))) if len(self.score) else 0.0
 
 
-def find(telemetry: Telemetry, baseline: Baseline, past: Sequence[Segment]) -> Findings:
-    """What ``telemetry`` shows, held against ``past``: the normal segments of ``baseline``."""
+def find(telemetry: Telemetry, baseline: Baseline, history: History) -> Findings:
+    """What ``telemetry`` shows, held against ``history``, which ``baseline`` gave."""
     settings = baseline.settings
     window = prepare(
         telemetry, baseline.templates.ids(telemetry.logs.templates, learn=False), baseline.callees
     )
-    traced = [s for s in past if len(s.places)][-settings.use_segments :]
+    traced = [s for s in history.normal if len(s.places)][-settings.use_segments :]
+    suspect = (
+        [s for s in history.suspect if len(s.places)][-settings.use_segments :] if history.scarce else []
+    )
+    if not traced:
+        traced, suspect = suspect, []
+    since = telemetry.start_ns - HOUR_NS
+    past = history.recent(since, HOUR_NS // 4)
     samples = samples_of(telemetry.metrics)
     n = len(window.places)
     index = {
@@ -77,9 +83,8 @@ def find(telemetry: Telemetry, baseline: Baseline, past: Sequence[Segment]) -> F
     of_service: dict[str, list[int]] = {}
     for place, service in enumerate(window.places.services):
         of_service.setdefault(service, []).append(place)
-    since = telemetry.start_ns - HOUR_NS
-    s = structure(window, traced, int(settings.block_s * NS))
-    lat = latency(window, traced)
+    s = structure(window, traced, suspect, int(settings.block_s * NS))
+    lat = latency(window, traced, suspect)
     res = resources(samples, place_of, n, telemetry.start_ns, telemetry.end_ns, Past(past, since))
     net = mesh(samples, of_service, n, telemetry.start_ns, telemetry.end_ns, past, since)
     values = {STRUCTURE: s.blame, LATENCY: lat.blame, RESOURCES: res.blame, MESH: net.blame}

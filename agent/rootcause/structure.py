@@ -57,8 +57,11 @@ class Structure:
     credit_to: I32
 
 
-def structure(window: Stretch, baseline: Sequence[Segment], block_ns: int) -> Structure:
-    skip = _services_without_old_logs(window, baseline)
+def structure(
+    window: Stretch, baseline: Sequence[Segment], suspect: Sequence[Segment], block_ns: int
+) -> Structure:
+    """``suspect`` segments may hold trouble: see ``_with_suspects``."""
+    skip = _services_without_old_logs(window, [*baseline, *suspect])
     found = window.transitions(skip)
     bare = skip[found.span]
     key, first, inverse, seen = np.unique(
@@ -67,6 +70,10 @@ def structure(window: Stretch, baseline: Sequence[Segment], block_ns: int) -> St
     _, context_of, context_seen = np.unique(found.context, return_inverse=True, return_counts=True)
     total_w = context_seen[context_of][first]
     n_b, total_b = _counts_before(key, found.context[first], bare[first], baseline, block_ns)
+    if suspect:
+        n_b, total_b = _with_suspects(
+            *_counts_before(key, found.context[first], bare[first], suspect, block_ns), n_b, total_b
+        )
     after = found.after_kind[first]
     failing = _is_failure(window, found, first)
     slack = 1.5 * np.sqrt(n_b)
@@ -158,10 +165,7 @@ def _counts_before(
     rich_n, rich_c = np.zeros(len(key), np.int64), np.zeros(len(key), np.int64)
     blocks = _blocks(baseline, block_ns)
     for block in blocks:
-        n, c = np.zeros(len(key), np.int64), np.zeros(len(key), np.int64)
-        for segment in block:
-            n += _pick(segment.transition, segment.bare_transition, key, bare)
-            c += _pick(segment.context, segment.bare_context, context, bare)
+        n, c = _totals(key, context, bare, block)
         total_n += n
         total_c += c
         richer = n > rich_n
@@ -169,6 +173,22 @@ def _counts_before(
     if len(blocks) < 2:
         return total_n, total_c
     return total_n - rich_n, total_c - rich_c
+
+
+def _with_suspects(n: I64, c: I64, n_b: I64, total_b: I64) -> tuple[I64, I64]:
+    """The counts ``n_b`` of ``total_b`` of normal time with ``n`` of ``c`` of suspect time, in which a
+    transition counts as often as normal time bears out: trouble that was there already does not
+    become normal, but what is common stays so. What normal time knows nothing of is as it was."""
+    borne_out = np.minimum(n, np.ceil(c * (n_b + 1) / (total_b + 2)).astype(np.int64))
+    return n_b + np.where(total_b > 0, borne_out, n), total_b + c
+
+
+def _totals(key: U64, context: U64, bare: Bool, segments: Sequence[Segment]) -> tuple[I64, I64]:
+    n, c = np.zeros(len(key), np.int64), np.zeros(len(key), np.int64)
+    for segment in segments:
+        n += _pick(segment.transition, segment.bare_transition, key, bare)
+        c += _pick(segment.context, segment.bare_context, context, bare)
+    return n, c
 
 
 def _pick(full: Counts, bare: Counts, keys: U64, use_bare: Bool) -> I32:

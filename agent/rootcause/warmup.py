@@ -28,7 +28,7 @@ def warm_up() -> None:
     baseline = Baseline(RootCauseSettings())
     baseline.learn(_one_trace(0))
     window = _one_trace(600 * NS)
-    find(window, baseline, baseline.normal(window.start_ns, window.end_ns))
+    find(window, baseline, baseline.history(window.start_ns))
 
 
 def _one_trace(start_ns: int) -> Telemetry:

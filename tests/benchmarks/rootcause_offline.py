@@ -80,7 +80,7 @@ def shifted(telemetry: Telemetry, by_ns: int) -> Telemetry:
 
 def describe(fault: Fault, window: Telemetry, baseline: Baseline) -> str:
     """The three first places with what each signal gives them, confident or not."""
-    found = find(window, baseline, baseline.normal(window.start_ns, window.end_ns))
+    found = find(window, baseline, baseline.history(window.start_ns))
     places = found.window.places
     lines = []
     for place in np.argsort(-found.score)[:3]:

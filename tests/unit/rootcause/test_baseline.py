@@ -20,9 +20,9 @@ def learned(*starts_s: int, settings: RootCauseSettings = SETTINGS) -> Baseline:
     return found
 
 
-def normal_s(baseline: Baseline, from_s: float, to_s: float) -> list[float]:
-    found = baseline.normal(T0 + int(from_s * NS), T0 + int(to_s * NS))
-    return [(s.start_ns - T0) / NS for s in found]
+def normal_s(baseline: Baseline, from_s: float) -> list[float]:
+    found = baseline.history(T0 + int(from_s * NS))
+    return [(s.start_ns - T0) / NS for s in found.normal]
 
 
 def test_cuts_what_it_learns_on_the_grid_of_event_time() -> None:
@@ -35,20 +35,28 @@ def test_learns_each_stretch_once_in_any_order() -> None:
 
 
 def test_leaves_out_what_is_asked_about_and_what_comes_after() -> None:
-    assert normal_s(learned(0, 60, 120), 90, 150) == [0, 20, 40, 60]
+    assert normal_s(learned(0, 60, 120), 90) == [0, 20, 40, 60]
 
 
 def test_leaves_out_what_was_marked_until_it_has_settled() -> None:
     found = learned(0, 60, 120, 180, 240, 300)
     found.exclude(T0 + 50 * NS, T0 + 70 * NS)
-    assert normal_s(found, 400, 500) == [0, 20, 260, 280, 300, 320, 340]
+    assert normal_s(found, 400) == [0, 20, 260, 280, 300, 320, 340]
+
+
+def test_hands_out_the_rest_as_suspect_and_says_where_normal_time_is_scarce() -> None:
+    found = learned(*range(0, 360, 60))
+    assert not found.history(T0 + 400 * NS).scarce
+    found.exclude(T0, T0 + 60 * NS)
+    history = found.history(T0 + 400 * NS)
+    assert (len(history.normal), len(history.suspect), history.scarce) == (6, 12, True)
 
 
 def test_a_mark_may_come_before_the_stretch_is_learned() -> None:
     found = Baseline(SETTINGS)
     found.exclude(T0, T0 + 60 * NS)
     found.learn(telemetry(0, 60))
-    assert normal_s(found, 400, 500) == []
+    assert normal_s(found, 400) == []
 
 
 def test_forgets_what_is_too_old_or_too_much() -> None:
