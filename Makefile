@@ -20,6 +20,8 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "installing into $(VENV) (a minute or two the first time)"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[demo,dev]'
+	@echo "compiling the kernels (once)"
+	@$(BIN)/python -m actors.warm
 	@touch $@
 
 demo: install ## the layer and a shop with a fault: FAULT=<name>, ONCE=1 to leave at the end

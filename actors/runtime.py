@@ -32,6 +32,7 @@ from actors.places import (
 )  # fmt: skip
 from actors.ports import Status
 from actors.supervisor import Place, SupervisorActor
+from actors.warm import is_warm, warm_in_subprocess
 from agent.errors import ObservabilityError, SettingsError
 from agent.secret import Secret
 from agent.settings import Settings
@@ -97,6 +98,9 @@ class Layer:
 
     def start(self) -> Status:
         """Returns when every actor is ready. Raises ``StartError`` otherwise."""
+        if not is_warm():
+            self._say("kernels", "compiling them, once; this takes a minute")
+            warm_in_subprocess()
         settings = self._settings = self._open_database(self._settings)
         dashboard = self._open_ray(settings)
         self._supervisor = SupervisorActor.options(
