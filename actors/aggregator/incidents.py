@@ -28,12 +28,17 @@ def merge(held: list[dict[str, Any]], kept: list[dict[str, Any]]) -> list[dict[s
     merged = {str(incident["id"]): incident for incident in kept}
     for incident in held:
         known = merged.get(str(incident["id"]), {})
-        status = max((known, incident), key=lambda view: PROGRESS.get(str(view.get("status")), -1))
+        status = max((known, incident), key=_progress)
         view = known | {
             key: value for key, value in incident.items() if value is not None or key not in known
         }
         merged[str(incident["id"])] = view | ({"status": status["status"]} if "status" in status else {})
     return sorted(merged.values(), key=started_s, reverse=True)
+
+
+def _progress(incident: dict[str, Any]) -> tuple[int, int]:
+    """How far an incident has come; one that was opened again has begun anew."""
+    return int(incident.get("reopened") or 0), PROGRESS.get(str(incident.get("status")), -1)
 
 
 def started_s(incident: dict[str, Any]) -> float:

@@ -34,6 +34,7 @@ def incident_json(incident: Incident) -> dict[str, Any]:
         "severity": str(incident.severity),
         "status": "open" if incident.open else "resolved",
         "services": list(incident.services),
+        "reopened": incident.reopened,
         "onset_s": incident.onset_ns / NS,
         "started_s": incident.opened_ns / NS,
         "updated_s": incident.updated_ns / NS,

@@ -180,12 +180,10 @@ class IncidentBook:
         )
 
     def _revives(self, case: _Case, anomaly: Anomaly, at_ns: int) -> bool:
+        """Whether the same thing is wrong again; another thing at the same service is another incident."""
         recent = at_ns - (case.incident.resolved_ns or 0) <= self.settings.reopen_s * 1e9
-        return (
-            recent
-            and any(other.where == anomaly.where for other in case.anomalies.values())
-            and weight(anomaly) >= 0.5
-        )
+        again = any(_what(other) == _what(anomaly) for other in case.anomalies.values())
+        return recent and again and weight(anomaly) >= 0.5
 
     def _together(self, a: Anomaly, b: Anomaly, topology: Topology, *, open_case: bool = False) -> bool:
         near = abs(a.onset_ns - b.onset_ns) <= self.settings.together_s * 1e9
@@ -294,6 +292,10 @@ class IncidentBook:
 
 def _order(event: AnomalyEvent) -> tuple[int, int, str]:
     return event.time_ns, event.anomaly.onset_ns, event.anomaly.id
+
+
+def _what(anomaly: Anomaly) -> tuple[object, ...]:
+    return anomaly.where, anomaly.operation, anomaly.signal, anomaly.side
 
 
 def _by_depth(anomalies: Sequence[Anomaly], topology: Topology) -> list[ServiceKey]:

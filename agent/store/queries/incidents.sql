@@ -2,7 +2,8 @@
 
 -- name: upsert_incident
 -- What was found out replaces what stood there; the life cycle only goes forward, so that a late write of
--- an open incident does not undo that somebody acknowledged or resolved it.
+-- an open incident does not undo that somebody acknowledged or resolved it. Only an incident that was opened
+-- again (a higher ``reopened`` in its metadata) begins anew.
 INSERT INTO alert_incidents AS stored
     (id, title, description, severity, status, triggered_at, acknowledged_at, resolved_at, metadata)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
@@ -11,12 +12,15 @@ ON CONFLICT (id) DO UPDATE SET
     description = excluded.description,
     severity = excluded.severity,
     status = CASE
+        WHEN (excluded.metadata->>'reopened')::int > coalesce((stored.metadata->>'reopened')::int, 0) THEN excluded.status
         WHEN 'resolved' IN (stored.status, excluded.status) THEN 'resolved'
         WHEN 'acknowledged' IN (stored.status, excluded.status) THEN 'acknowledged'
         ELSE 'open' END,
     triggered_at = least(stored.triggered_at, excluded.triggered_at),
     acknowledged_at = coalesce(stored.acknowledged_at, excluded.acknowledged_at),
-    resolved_at = coalesce(stored.resolved_at, excluded.resolved_at),
+    resolved_at = CASE
+        WHEN (excluded.metadata->>'reopened')::int > coalesce((stored.metadata->>'reopened')::int, 0) THEN excluded.resolved_at
+        ELSE coalesce(stored.resolved_at, excluded.resolved_at) END,
     metadata = stored.metadata || excluded.metadata
 RETURNING id, title, description, severity, status, triggered_at, acknowledged_at, resolved_at, metadata;
 

@@ -129,3 +129,12 @@ async def test_what_is_not_there_or_not_possible_is_said(store: IncidentStore) -
         await store.list(limit=0)
     with pytest.raises(StoreError, match="alert_incidents_acknowledged_by_fkey"):
         await store.acknowledge((await store.upsert(incident())).id, T0, by=str(uuid4()))
+
+
+async def test_an_incident_opened_again_begins_anew_and_a_late_write_does_not(store: IncidentStore) -> None:
+    first = replace(incident(), metadata={"reopened": 0})
+    await store.upsert(first)
+    await store.resolve(first.id, first.triggered_at + timedelta(minutes=5))
+    assert (await store.upsert(first)).status is Status.RESOLVED
+    again = await store.upsert(replace(first, metadata={"reopened": 1}))
+    assert (again.status, again.resolved_at) == (Status.OPEN, None)
