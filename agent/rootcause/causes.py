@@ -15,12 +15,14 @@ import numpy as np
 from agent.rootcause.answer import Cause, CauseKind, Evidence
 from agent.rootcause.clues import NS, Clue, clues, milliseconds, trace_references
 from agent.rootcause.metrics import CPU, MEMORY, POOL
+from agent.rootcause.onset import onset_ns
 from agent.rootcause.ranking import Findings
 from agent.telemetry.frames import STATUS_ERROR, SYSTEM_DB, ChangeEvent
 
 MAX_EVIDENCE = 6
 CPU_X, MEMORY_X, POOL_X = 3.0, 3.0, 3.0
 TRAFFIC_RATIO = 2.5
+JUST_BEFORE_NS = 180 * NS
 SURGE_RATIO, SURGE_LINES = 3.0, 3
 SEVERITY_WARN = 13
 WAITED_SHARE, WAITED_NS = 0.6, 20_000_000
@@ -85,7 +87,8 @@ def _kind(
     lead = max(strength, key=lambda k: strength[k], default=CauseKind.UNKNOWN)
     cpu, memory = _excess(found, place, CPU) or 0.0, _excess(found, place, MEMORY) or 0.0
     spoken = _spoken(observed, lines)
-    if any(c.kind == "version" for c in changes):
+    just_before = onset_ns(found, place) - JUST_BEFORE_NS
+    if any(c.kind == "version" and c.time_ns >= just_before for c in changes):
         return CauseKind.BAD_DEPLOY, lead
     if memory >= MEMORY_X and (memory >= cpu or lead is CauseKind.MEMORY or spoken is CauseKind.MEMORY):
         return CauseKind.MEMORY, CauseKind.MEMORY
@@ -115,8 +118,11 @@ def _spoken(observed: Sequence[Clue], lines: Sequence[Evidence]) -> CauseKind | 
 
 
 def _excess(found: Findings, place: int, family: str) -> float | None:
-    """How many spreads a resource of the place is above its usual, ``None`` where nobody measures it."""
-    return max((u.x for u in found.resources.usages if u.place == place and u.family == family), default=None)
+    """How many spreads a resource of the place, or of its service's other instances, is above its usual;
+    ``None`` where nobody measures it."""
+    services = found.window.places.services
+    same = {p for p, service in enumerate(services) if service == services[place]}
+    return max((u.x for u in found.resources.usages if u.place in same and u.family == family), default=None)
 
 
 def _waiting(found: Findings, place: int) -> Evidence | None:

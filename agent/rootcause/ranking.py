@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy as np
 from agent.rootcause.baseline import NS, Baseline, History
 from agent.rootcause.digest import Segment, Stretch, prepare
 from agent.rootcause.fusion import Signal, fuse, sureness
+from agent.rootcause.hashing import hash_text
 from agent.rootcause.latency import Latency, latency
 from agent.rootcause.metrics import Samples, samples_of
 from agent.rootcause.resources import Mesh, Past, Resources, mesh, resources
@@ -22,6 +24,7 @@ HOUR_NS = 3600 * NS
 # What was changed up to this long before the window is the likelier culprit, if it is odd at all.
 RECENT_NS = 600 * NS
 CHANGED = 1.5
+WENT_WELL = 2  # normal segments after a change that acquit it
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +44,7 @@ class Findings:
     changes: tuple[ChangeEvent, ...]
 
     def changes_of(self, place: int) -> list[ChangeEvent]:
-        """Changes of the place's service shortly before or in the window, in order of time."""
+        """Fresh changes of the place's service, in order of time."""
         service = self.window.places.services[place]
         return [c for c in self.changes if c.source.service == service]
 
@@ -94,7 +97,7 @@ def find(telemetry: Telemetry, baseline: Baseline, history: History) -> Findings
         Signal(name, WEIGHTS[name][0] * scale, WEIGHTS[name][1], np.maximum(value, 0.0))
         for name, value in values.items()
     ]
-    changes = {c for c in (*baseline.changes, *telemetry.changes) if _is_recent(c, telemetry)}
+    changes = {c for c in (*baseline.changes, *telemetry.changes) if _is_fresh(c, telemetry, history.normal)}
     changed = {c.source.service for c in changes}
     boost = np.array([CHANGED if service in changed else 1.0 for service in window.places.services])
     return Findings(
@@ -112,5 +115,10 @@ def find(telemetry: Telemetry, baseline: Baseline, history: History) -> Findings
     )
 
 
-def _is_recent(change: ChangeEvent, telemetry: Telemetry) -> bool:
-    return telemetry.start_ns - RECENT_NS <= change.time_ns < telemetry.end_ns
+def _is_fresh(change: ChangeEvent, telemetry: Telemetry, normal: Sequence[Segment]) -> bool:
+    """Whether the change came shortly before or in the window, and nothing went well since."""
+    if not telemetry.start_ns - RECENT_NS <= change.time_ns < telemetry.end_ns:
+        return False
+    service = np.array([hash_text(change.source.service)], np.uint64)
+    well = [s for s in normal if s.start_ns > change.time_ns and s.spans_of_service.look_up(service)[0]]
+    return len(well) < WENT_WELL

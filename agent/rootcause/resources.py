@@ -9,18 +9,21 @@ import numpy as np
 import numpy.typing as npt
 
 from agent.rootcause.digest import Segment
-from agent.rootcause.metrics import CPU, MEMORY, Samples, edge_of, family
+from agent.rootcause.metrics import CPU, MEMORY, POOL, Samples, edge_of, family
 from agent.telemetry.frames import F64, U64
 
 BLAMED = (CPU, MEMORY)  # the families that speak for a place by themselves
+# The least spread, as a part of the place's own usual use and of what is usual over the places. Memory
+# hardly varies by itself.
+SWINGS = {CPU: 0.2, POOL: 0.2, MEMORY: 0.1}
+FLOORS = {CPU: 0.5, POOL: 0.5, MEMORY: 0.1}
 MIN_PAST = 2  # segments with a value
 MAX_X = 1000.0  # what was always 0 has no spread
 
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """One series of a resource: its mean in the window (the lower of the
-    whole and the latter half), the median and spread of the hour before,
+    """One series of a resource: its use in the window, the median and spread of the hour before,
     ``x`` spreads above."""
 
     series: int
@@ -43,32 +46,33 @@ def resources(
     samples: Samples, place_of: dict[int, int], n_places: int, start_ns: int, end_ns: int, past: Past
 ) -> Resources:
     """``place_of`` maps series to places."""
-    # A spike that is over explains nothing: the latter half has to be as high as the whole.
     whole = _window_means(samples, start_ns, end_ns)
     latter = _window_means(samples, (start_ns + end_ns) // 2, end_ns)
-    now = np.fmin(whole, latter)
-    rows = [i for i in place_of if family(samples.series[i]) and np.isfinite(now[i])]
+    # A spike that is over explains nothing, so CPU has to be as high in the latter half as in the whole.
+    # Memory is a level, and says by its end how it stands.
+    lower, last = np.fmin(whole, latter), np.where(np.isfinite(latter), latter, whole)
     found: list[Usage] = []
-    kinds: dict[tuple[str, tuple[tuple[str, str], ...]], list[int]] = {}
-    for i in rows:
-        kinds.setdefault((samples.series[i].name, samples.series[i].labels), []).append(i)
-    for members in kinds.values():
-        usual, high = past.quantiles(samples.key[members], samples.wide_key[members])
-        floor = 0.5 * _nanmedian(usual)
+    kinds: dict[str, dict[int, list[int]]] = {}
+    for i in place_of:
+        if family(samples.series[i]) and np.isfinite(whole[i]):
+            kinds.setdefault(samples.series[i].name, {}).setdefault(place_of[i], []).append(i)
+    for places in kinds.values():
+        members = [i for of_place in places.values() for i in of_place]
         kind = family(samples.series[members[0]])
-        for i, median, p90 in zip(members, usual, high, strict=True):
-            if np.isfinite(median):
-                spread = max(p90 - median, 0.2 * median, floor, 1e-12)
-                found.append(
-                    Usage(
-                        i,
-                        place_of[i],
-                        kind,
-                        float(now[i]),
-                        float(median),
-                        float(min((now[i] - median) / spread, MAX_X)),
-                    )
-                )
+        now = last if kind == MEMORY else lower
+        median, high = past.quantiles(samples.key[members], samples.wide_key[members])
+        rows = {i: row for row, i in enumerate(members) if np.isfinite(median[row])}
+        # The series of one metric at one place (user and system time, the cores) are parts of one use.
+        parts = {p: [i for i in of_place if i in rows] for p, of_place in places.items()}
+        usual = {
+            p: float(sum(median[rows[i]] for i in of_place)) for p, of_place in parts.items() if of_place
+        }
+        floor = FLOORS[kind] * float(np.median(list(usual.values()))) if usual else 0.0
+        for place, level in usual.items():
+            use = float(sum(now[i] for i in parts[place]))
+            swing = float(sum(high[rows[i]] - median[rows[i]] for i in parts[place]))
+            spread = max(swing, SWINGS[kind] * level, floor, 1e-12)
+            found.append(Usage(parts[place][0], place, kind, use, level, min((use - level) / spread, MAX_X)))
     blame = np.zeros(n_places)
     for usage in found:
         if usage.family in BLAMED:

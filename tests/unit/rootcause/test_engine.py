@@ -66,6 +66,12 @@ def test_names_the_place_and_the_kind(
     assert (answer.causes[0].service, answer.causes[0].kind) == (service, kind), answer.summary
 
 
+def test_a_version_that_ran_well_for_minutes_is_not_blamed(baseline: Baseline) -> None:
+    long_ago = ChangeEvent(T0 + (NORMAL_S - 200) * NS, source("cart"), "version", "cart: version 1.0")
+    answer = ask(baseline, Trouble(cart_fails=0.4, changes=(long_ago,)))
+    assert (answer.causes[0].service, answer.causes[0].kind) == ("cart", CauseKind.ERRORS)
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_says_that_nothing_is_wrong(baseline: Baseline, seed: int) -> None:
     answer = ask(baseline, NO_TROUBLE, seed=seed + 10)
