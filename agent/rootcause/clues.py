@@ -163,7 +163,7 @@ def _edges(found: Findings, place: int, score: float) -> Iterator[Clue]:
 
 def _usages(found: Findings, place: int, score: float) -> Iterator[Clue]:
     mine = [u for u in found.resources.usages if u.place == place and u.x > 0]
-    top = max((u.x for u in mine if u.family in BLAMED), default=0.0)
+    top = max((BLAMED[u.family] * u.x for u in mine if u.family in BLAMED), default=0.0)
     best: dict[str, Usage] = {}
     for usage in mine:
         best.setdefault(usage.family, usage)
@@ -171,7 +171,7 @@ def _usages(found: Findings, place: int, score: float) -> Iterator[Clue]:
         if usage.x < MIN_USAGE_X:
             continue
         kind = {CPU: CauseKind.CPU, MEMORY: CauseKind.MEMORY, POOL: CauseKind.POOL_EXHAUSTED}[family]
-        strength = score * usage.x / top if family in BLAMED else 0.0
+        strength = score * BLAMED[family] * usage.x / top if family in BLAMED else 0.0
         yield Clue(kind, strength, "", _usage_evidence(found, place, usage))
 
 

@@ -12,11 +12,12 @@ from agent.rootcause.digest import Segment
 from agent.rootcause.metrics import CPU, MEMORY, POOL, Samples, edge_of, family
 from agent.telemetry.frames import F64, U64
 
-BLAMED = (CPU, MEMORY)  # the families that speak for a place by themselves
+# The families that speak for a place by themselves, and how loud: memory that is used slows nothing yet.
+BLAMED = {CPU: 1.0, MEMORY: 0.5}
 # The least spread, as a part of the place's own usual use and of what is usual over the places. Memory
 # hardly varies by itself.
-SWINGS = {CPU: 0.2, POOL: 0.2, MEMORY: 0.1}
-FLOORS = {CPU: 0.5, POOL: 0.5, MEMORY: 0.1}
+SWINGS = {CPU: 0.2, POOL: 0.2, MEMORY: 0.2}
+FLOORS = {CPU: 0.5, POOL: 0.5, MEMORY: 0.2}
 MIN_PAST = 2  # segments with a value
 MAX_X = 1000.0  # what was always 0 has no spread
 
@@ -76,7 +77,7 @@ def resources(
     blame = np.zeros(n_places)
     for usage in found:
         if usage.family in BLAMED:
-            blame[usage.place] = max(blame[usage.place], usage.x)
+            blame[usage.place] = max(blame[usage.place], BLAMED[usage.family] * usage.x)
     return Resources(blame, tuple(sorted(found, key=lambda u: -u.x)))
 
 
