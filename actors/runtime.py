@@ -167,7 +167,10 @@ class Layer:
                 num_cpus=max(2, stream_count(settings)),
                 **options,
             )
-            self._say("Ray", f"one node here, dashboard http://{context.dashboard_url}")
+            self._say(
+                "Ray",
+                f"one node here, dashboard http://{context.dashboard_url} (its token: ray get-auth-token)",
+            )
         self._own_ray = True
         return f"http://{context.dashboard_url}" if context.dashboard_url else ""
 

@@ -27,7 +27,7 @@ import websockets
 
 from actors.runtime import Layer
 from agent.settings import load
-from tests.benchmarks.measure import descendants_cpu_s, say
+from tests.benchmarks.measure import descendants_cpu_s, end_on_sigterm, say
 
 TICK_S = 0.1
 DRAIN_S = 10.0
@@ -167,6 +167,7 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=20_000, help="samples a second")
     parser.add_argument("--logs", type=int, default=5_000, help="log records a second")
     options = parser.parse_args()
+    end_on_sigterm()
     with tempfile.TemporaryDirectory() as folder:
         settings = load(environ={**os.environ, **free_ports(folder)})
         with Layer(settings, lambda what, detail: say(f"{what}: {detail}")) as layer:

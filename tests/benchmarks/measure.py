@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import sys
 from collections.abc import Collection, Iterator
 
@@ -25,6 +26,11 @@ def descendants(exclude: Collection[int] = ()) -> Iterator[psutil.Process]:
             if process.environ().get(MARK) == str(os.getpid()):
                 family[process.pid] = process
     yield from (process for pid, process in family.items() if pid not in exclude and pid != me.pid)
+
+
+def end_on_sigterm() -> None:
+    """SIGTERM unwinds as Ctrl-C does, so that what was started is ended."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
 
 
 MARK = "KUBECHAT_BENCH_OWNER"

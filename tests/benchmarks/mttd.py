@@ -29,11 +29,11 @@ from demo.scenario import LayerClient, Outcome, run_fault, wait, watch
 from demo.shop.faults import FAULTS
 from demo.shop.supervisor import Shop
 from tests.benchmarks.live import free_ports
-from tests.benchmarks.measure import say
+from tests.benchmarks.measure import end_on_sigterm, say
 
 WARM_S = 75.0
 LIMIT_S = 90.0
-CALM_S = 45.0
+CALM_S = 20.0
 RESOLVE_S = 240.0
 RECORD_S = 420.0
 
@@ -159,6 +159,7 @@ def main() -> None:
     parser.add_argument("--record", type=Path, help="a folder for the telemetry of each case")
     parser.add_argument("--seed", type=int, default=1, help="of the customers' choices")
     options = parser.parse_args()
+    end_on_sigterm()
     if options.record:
         options.record.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:

@@ -21,7 +21,7 @@ from agent.settings import load
 from chatops.terminal.client import Client
 from chatops.terminal.replay import Plan, Progressed, run_replay
 from tests.benchmarks.live import free_ports
-from tests.benchmarks.measure import say
+from tests.benchmarks.measure import end_on_sigterm, say
 
 
 def told(progress: Progressed) -> None:
@@ -45,6 +45,7 @@ def main() -> None:
     parser.add_argument("--warmup", type=Path, help="a fault-free recording to learn from first")
     parser.add_argument("--ask-after", default="90,120,150", help="seconds after each injection")
     options = parser.parse_args()
+    end_on_sigterm()
     if not options.data.exists():
         parser.error(f"{options.data} does not exist; the recorded days are described in docs/root-cause.md")
     after_s = tuple(float(part) for part in options.ask_after.split(","))

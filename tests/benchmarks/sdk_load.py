@@ -23,6 +23,7 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import SpanContext, SpanKind, TraceFlags
+from opentelemetry.util.types import AnyValue
 
 RESOURCE = Resource({"service.name": "bench", "service.instance.id": "bench-1"})
 SCOPE = InstrumentationScope("bench")
@@ -31,7 +32,7 @@ NS = 1_000_000_000
 
 def span_sender(endpoint: str, count: int) -> Callable[[int], None]:
     exporter = OTLPSpanExporter(endpoint=f"{endpoint}/v1/traces")
-    attributes = {
+    attributes: dict[str, AnyValue] = {
         "http.request.method": "GET",
         "http.route": "/products/{id}",
         "http.response.status_code": 200,
