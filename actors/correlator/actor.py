@@ -31,6 +31,7 @@ from agent.errors import NotFound, ObservabilityError, Overloaded
 from agent.observe import configure
 from agent.recommendations.rules import advise
 from agent.rootcause.answer import Answer
+from agent.rootcause.warmup import warm_up
 from agent.settings import Settings
 from agent.store.database import Database
 from agent.store.incidents import IncidentRow, IncidentStore, Severity, Status
@@ -71,6 +72,7 @@ class Correlator:
                     statement_timeout_s=database.statement_timeout_s,
                 )
                 self._database, self._incidents = pool, IncidentStore(pool)
+                await asyncio.to_thread(warm_up)
                 self._ports = connect(self._settings)
                 self._views = await asyncio.to_thread(load, state_folder(self._settings), self._view)
                 self._spawn(self._follow())

@@ -93,13 +93,13 @@ class TenantView:
         return Stretch(min(start, at_ns - int(MIN_WINDOW_S * NS)), at_ns)
 
     def answer(self, question: str, service: str | None, telemetry: Telemetry) -> Answer:
-        """Why, for the stretch that ``telemetry`` holds. A stretch with a cause is not normal time."""
+        """Why, for the stretch that ``telemetry`` holds. With a cause, the time since its onset is not normal."""
         scope = parse(question, _services(telemetry), self.tenant)
         if service:
             scope = replace(scope, service=service)
         answer = analyse(scope, telemetry, self.baseline, self._settings)
         if answer.causes:
-            self.baseline.exclude(telemetry.start_ns, telemetry.end_ns)
+            self.baseline.exclude(round(answer.start_s * NS), telemetry.end_ns)
         return answer
 
 
