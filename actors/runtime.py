@@ -8,16 +8,16 @@ folder and ended with it.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
-import signal
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from types import TracebackType
 from typing import Any
 
 import ray
-from ray.exceptions import RayActorError
+from ray.exceptions import RayError
 
 from actors.handles import Handles, connect
 from actors.places import (
@@ -40,6 +40,7 @@ from agent.store.embedded import EmbeddedPostgres
 from agent.store.migrations import migrate_up
 
 READY_S = 120.0
+END_S = 30.0
 
 # A line for each thing that is started: what it is, and where it listens or what it does.
 OnProgress = Callable[[str, str], None]
@@ -118,19 +119,15 @@ class Layer:
         return next(a.listens[protocol] for a in self.status().actors if protocol in a.listens)
 
     def stop(self) -> None:
-        if self._supervisor is not None and ray.is_initialized():
-            try:
-                ray.get(self._supervisor.stop.remote(), timeout=30)
-                ray.kill(self._supervisor, no_restart=True)
-            except (RayActorError, TimeoutError):
-                pass
-            self._supervisor = None
-        if self._own_ray:
-            ray.shutdown()
-            self._own_ray = False
-        if self._postgres:
-            self._postgres.stop()
-            self._postgres = None
+        """End what was started, the last first; each part whatever became of the others."""
+        with contextlib.ExitStack() as ending:
+            if self._postgres:
+                ending.callback(self._postgres.stop)
+            if self._own_ray:
+                ending.callback(ray.shutdown)
+            if self._supervisor is not None and ray.is_initialized():
+                ending.callback(_end_actors, self._supervisor)
+        self._postgres, self._own_ray, self._supervisor = None, False, None
 
     def _open_database(self, settings: Settings) -> Settings:
         settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -196,6 +193,8 @@ class Layer:
             time.sleep(0.1)
 
 
-def wait_for_signal(signals: Sequence[signal.Signals] = (signal.SIGINT, signal.SIGTERM)) -> None:
-    """Sleep until one of the signals comes."""
-    signal.sigwait(signals) if hasattr(signal, "sigwait") else signal.pause()
+def _end_actors(supervisor: Any) -> None:
+    """A supervisor that does not answer is ended with the node; where the node is another's, its actors stay."""
+    with contextlib.suppress(RayError, TimeoutError):
+        ray.get(supervisor.stop.remote(), timeout=END_S)
+        ray.kill(supervisor, no_restart=True)
