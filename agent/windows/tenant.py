@@ -257,14 +257,7 @@ class TenantWindow:
         name = self.names.codes(
             batch.name_hash[rows], lambda i: _text(batch.raw, int(off[i]), int(length[i]))
         )
-        columns = {key: getattr(batch, key)[rows] for key in SPAN_SCHEMA if hasattr(batch, key)}
-        columns |= {
-            "source": source,
-            "name": name,
-            "ref": self._refs(batch.off[rows], record),
-            "size": batch.len[rows],
-        }
-        self.spans.append(columns, record.position)
+        self._append(self.spans, SPAN_SCHEMA, batch, rows, record, source=source, name=name)
         return name
 
     def _append_logs(self, batch: LogBatch, rows: I64, source: I32, record: Record) -> I32:
@@ -273,15 +266,24 @@ class TenantWindow:
             shape_hashes(batch.raw, off, length),
             lambda i: shape_text(batch.raw[off[i] : off[i] + length[i]].tobytes()),
         )
-        columns = {key: getattr(batch, key)[rows] for key in LOG_SCHEMA if hasattr(batch, key)}
-        columns |= {
-            "source": source,
-            "template": template,
-            "ref": self._refs(batch.off[rows], record),
-            "size": batch.len[rows],
-        }
-        self.logs.append(columns, record.position)
+        self._append(self.logs, LOG_SCHEMA, batch, rows, record, source=source, template=template)
         return template
+
+    def _append(
+        self,
+        window: ColumnWindow,
+        schema: Mapping[str, Any],
+        batch: SpanBatch | LogBatch,
+        rows: I64,
+        record: Record,
+        **codes: I32,
+    ) -> None:
+        """Rows of a batch with their codes, and with where their messages lie in the log."""
+        columns = {name: getattr(batch, name)[rows] for name in schema if hasattr(batch, name)}
+        position = np.int64(record.column_at["raw"] + (self._stream << REF_SHIFT))
+        window.append(
+            {**columns, **codes, "ref": batch.off[rows] + position, "size": batch.len[rows]}, record.position
+        )
 
     def _append_samples(
         self, batch: MetricBatch, rows: I64, source: I32, record: Record
@@ -314,9 +316,6 @@ class TenantWindow:
         return (
             np.where(local >= 0, np.asarray(globals_, np.int32)[local], np.int32(-1)) if globals_ else local
         )
-
-    def _refs(self, off: I64, record: Record) -> I64:
-        return off + np.int64(record.column_at["raw"] + (self._stream << REF_SHIFT))
 
     def _count(self, signal: Signal, source: I32, times: I64) -> None:
         order = np.argsort(source, kind="stable")
