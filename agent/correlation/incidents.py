@@ -180,10 +180,12 @@ class IncidentBook:
         )
 
     def _revives(self, case: _Case, anomaly: Anomaly, at_ns: int) -> bool:
-        """Whether the same thing is wrong again; another thing at the same service is another incident."""
+        """Whether the same thing is wrong again at the incident's deepest service. Its callers suffer from
+        whatever is wrong below them, so what shows there again may well have another cause."""
         recent = at_ns - (case.incident.resolved_ns or 0) <= self.settings.reopen_s * 1e9
+        deepest = case.incident.services[:1] == (anomaly.service,)
         again = any(_what(other) == _what(anomaly) for other in case.anomalies.values())
-        return recent and again and weight(anomaly) >= 0.5
+        return recent and deepest and again and weight(anomaly) >= 0.5
 
     def _together(self, a: Anomaly, b: Anomaly, topology: Topology, *, open_case: bool = False) -> bool:
         near = abs(a.onset_ns - b.onset_ns) <= self.settings.together_s * 1e9
