@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from actors.gateway.intake import Intake
@@ -12,7 +14,7 @@ from agent.windows import record
 from tests.otlp import NOW_NS, logs, several, traces
 
 
-def intake(streams: int = 4, **changed: int) -> Intake:
+def intake(streams: int = 4, **changed: Any) -> Intake:
     return Intake(GatewaySettings(**changed), streams)
 
 

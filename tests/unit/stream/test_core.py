@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
+from opentelemetry.proto.metrics.v1.metrics_pb2 import AGGREGATION_TEMPORALITY_CUMULATIVE
 
 from agent.errors import NotFound
 from agent.telemetry.batch import Signal
@@ -128,13 +130,12 @@ def test_two_wrong_clocks_do_not_move_the_watermark(tmp_path: Path) -> None:
 
 
 def test_an_updowncounter_is_a_gauge_and_a_counter_a_running_total(tmp_path: Path) -> None:
-    from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
-
     request = ExportMetricsServiceRequest.FromString(gauge("cart", "memory", [1.0], NOW_NS))
     metrics = request.resource_metrics[0].scope_metrics[0].metrics
     for name, monotonic in (("in.use", False), ("requests", True)):
         total = metrics.add(name=name).sum
-        total.aggregation_temporality, total.is_monotonic = 2, monotonic
+        total.aggregation_temporality = AGGREGATION_TEMPORALITY_CUMULATIVE
+        total.is_monotonic = monotonic
         total.data_points.add(time_unix_nano=NOW_NS, as_double=5.0)
     fed = Fed(tmp_path)
     fed.send(Signal.METRICS, request.SerializeToString())

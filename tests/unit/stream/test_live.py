@@ -8,6 +8,7 @@ import numpy as np
 import orjson
 import pytest
 
+from actors.ports import LiveBatch
 from actors.stream import live
 from actors.stream.live import LiveFeed, hex_ids
 from agent.telemetry.batch import Signal
@@ -15,7 +16,7 @@ from tests.otlp import NOW_NS, gauge, logs, several, traces
 from tests.unit.stream.feeding import Fed
 
 
-async def fetched(feed: LiveFeed, cursor: int = 0) -> live.LiveBatch:
+async def fetched(feed: LiveFeed, cursor: int = 0) -> LiveBatch:
     return await feed.fetch("default", 7, cursor, 0.0, now_s=0.0)
 
 

@@ -17,7 +17,10 @@ SEGMENT_BYTES = 1 << 14
 
 
 def entry(number: int, size: int = 100) -> list[bytes | memoryview]:
-    columns = {"raw": np.full(size, number % 256, np.uint8), "id": np.asarray([number], np.int64)}
+    columns: dict[str, record.Column] = {
+        "raw": np.full(size, number % 256, np.uint8),
+        "id": np.asarray([number], np.int64),
+    }
     return record.encode("spans", "default", 1, number, columns)
 
 
