@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -17,6 +17,7 @@ VERDICTS = {
     "nothing_unusual": ("green", "Nothing unusual"),
     "not_enough_data": ("yellow", "Not enough data to say"),
 }
+SHOWN_SHARE = 0.1  # of the blame; causes with less are only named
 SHOWN_REFERENCES = 3  # of one statement; --json has all
 SIGNAL_STYLES = {
     "traces": "magenta", "logs": "yellow", "metrics": "cyan", "changes": "blue",
@@ -27,8 +28,12 @@ SIGNAL_STYLES = {
 def render(answer: Mapping[str, Any]) -> RenderableType:
     colour, title = VERDICTS.get(str(answer.get("verdict")), ("white", str(answer.get("verdict"))))
     parts: list[RenderableType] = [Text(str(answer.get("summary", ""))), Text(_facts(answer), style="dim")]
-    for cause in answer.get("causes", ()):
+    causes = list(answer.get("causes", ()))
+    told = [cause for cause in causes if cause is causes[0] or float(cause.get("share", 0)) >= SHOWN_SHARE]
+    for cause in told:
         parts += ["", *_cause(cause)]
+    if len(told) < len(causes):
+        parts += ["", Text(_others(causes[len(told) :]), style="dim")]
     return Panel(Group(*parts), title=f"[bold]{escape(title)}[/]", border_style=colour, title_align="left")
 
 
@@ -43,6 +48,11 @@ def _facts(answer: Mapping[str, Any]) -> str:
     if answer.get("incident_id"):
         facts.append(f"incident {answer['incident_id']}")
     return " · ".join(facts)
+
+
+def _others(causes: Sequence[Mapping[str, Any]]) -> str:
+    named = ", ".join(f"{cause.get('service')} {float(cause.get('share', 0)):.0%}" for cause in causes)
+    return f"far less likely: {named} (--json tells what was seen there)"
 
 
 def _cause(cause: Mapping[str, Any]) -> Iterator[RenderableType]:
