@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from agent.rootcause.answer import Cause, CauseKind, Evidence
-from agent.rootcause.clues import NS, Clue, clues, milliseconds, trace_references
+from agent.rootcause.clues import NS, Clue, clues, milliseconds, range_of, trace_references
 from agent.rootcause.metrics import CPU, MEMORY, POOL
 from agent.rootcause.onset import onset_ns
 from agent.rootcause.ranking import Findings
@@ -58,7 +58,7 @@ def _cause(found: Findings, place: int, rank: int, total: float) -> Cause:
     evidence += [_change(c) for c in changes]
     evidence += [c.evidence for c in rest]
     evidence += [*lines[:2], *_traffic(found, place)]
-    evidence = evidence[:MAX_EVIDENCE]
+    evidence = evidence[:MAX_EVIDENCE] or [_odd(found, place)]
     places = found.window.places
     return Cause(
         rank=rank,
@@ -198,7 +198,15 @@ def _traffic(found: Findings, place: int) -> list[Evidence]:
     text = (
         f"{name} does {now / usual:.1f} times its usual work ({now:.1f} spans a second, usually {usual:.1f})"
     )
-    return [Evidence(text, "traces", ())]
+    return [Evidence(text, "traces", (f"red:{name}/@{range_of(found)}",))]
+
+
+def _odd(found: Findings, place: int) -> Evidence:
+    """Where no clue stands out: the traces in which the place took longest itself."""
+    trees = found.window.trees
+    rows = np.flatnonzero(trees.place == place)
+    rows = rows[np.argsort(-trees.self_ns[rows], kind="stable")]
+    return Evidence("odd, for no single reason", "traces", trace_references(found, rows))
 
 
 def _change(change: ChangeEvent) -> Evidence:
@@ -206,7 +214,7 @@ def _change(change: ChangeEvent) -> Evidence:
 
 
 def _statement(kind: CauseKind, evidence: Sequence[Evidence], changes: Sequence[ChangeEvent]) -> str:
-    said = evidence[0].statement if evidence else "odd, for no single reason"
+    said = evidence[0].statement
     told = [c.text for c in changes if c.kind == ("version" if kind is CauseKind.BAD_DEPLOY else "restart")]
     if kind in (CauseKind.BAD_DEPLOY, CauseKind.RESTARTS, CauseKind.MEMORY) and told and told[-1] != said:
         return f"{said}, after: {told[-1]}"

@@ -183,7 +183,7 @@ def _usage_evidence(found: Findings, place: int, usage: Usage) -> Evidence:
         f"{label} {series.name} is {_number(usage.now)}, {times} its usual {_number(usage.usual)} "
         f"({usage.x:.0f} spreads above it)"
     )
-    where = f"series:{series.source.service}/{series.source.instance}/{series.name}@{_range(found)}"
+    where = f"series:{series.source.service}/{series.source.instance}/{series.name}@{range_of(found)}"
     return Evidence(text, "metrics", (where,))
 
 
@@ -197,7 +197,9 @@ def _mesh(found: Findings, place: int, score: float) -> Iterator[Clue]:
             f"at the callee, before {milliseconds(before * 1e9)}"
         )
         names = [s for s in found.samples.series if _is_edge_series(s, caller, callee)]
-        refs = tuple(f"series:{s.source.service}/{s.source.instance}/{s.name}@{_range(found)}" for s in names)
+        refs = tuple(
+            f"series:{s.source.service}/{s.source.instance}/{s.name}@{range_of(found)}" for s in names
+        )
         yield Clue(CauseKind.NETWORK, score * z / total, "", Evidence(text, "metrics", refs))
 
 
@@ -221,10 +223,11 @@ def trace_references(found: Findings, spans: Sequence[int] | I32 | I64) -> tuple
 
 
 def _red(found: Findings, place: int, span: int) -> str:
-    return f"red:{found.window.places.services[place]}/{found.operation(span)}@{_range(found)}"
+    return f"red:{found.window.places.services[place]}/{found.operation(span)}@{range_of(found)}"
 
 
-def _range(found: Findings) -> str:
+def range_of(found: Findings) -> str:
+    """The stretch asked about, as references write it."""
     telemetry = found.window.telemetry
     return f"{telemetry.start_ns // NS}..{-(-telemetry.end_ns // NS)}"
 
