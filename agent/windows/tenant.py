@@ -65,6 +65,7 @@ LOG_SCHEMA: Mapping[str, Any] = {
 SAMPLE_SCHEMA: Mapping[str, Any] = {"time_ns": np.int64, "series": np.int32, "value": np.float64}
 
 OTHER = "…other"
+CHUNKS_A_WINDOW = 8  # the log is kept for so many parts of a window longer than the window
 MAX_FRESH = 4096  # batches kept for a detector that is away; it misses the older samples
 SERIES_SHIFT = np.uint64(0x9E3779B97F4A7C15)
 
@@ -114,9 +115,10 @@ class TenantWindow:
         self.cumulative: list[bool] = []
         self._scalar: list[bool] = []
         self._series_of: dict[int, tuple[HashIndex, list[int]]] = {}
-        self.spans = ColumnWindow(SPAN_SCHEMA, "end_ns")
-        self.logs = ColumnWindow(LOG_SCHEMA, "time_ns")
-        self.samples = ColumnWindow(SAMPLE_SCHEMA, "time_ns")
+        span_ns = int(settings.window_s * 1e9 / CHUNKS_A_WINDOW)
+        self.spans = ColumnWindow(SPAN_SCHEMA, "end_ns", span_ns)
+        self.logs = ColumnWindow(LOG_SCHEMA, "time_ns", span_ns)
+        self.samples = ColumnWindow(SAMPLE_SCHEMA, "time_ns", span_ns)
         self._seen_spans = SeenSet()
         self._seen_bodies = SeenSet(1 << 16)
         self._fresh: list[tuple[I32, I64, npt.NDArray[np.float64]]] = []
@@ -282,7 +284,9 @@ class TenantWindow:
         columns = {name: getattr(batch, name)[rows] for name in schema if hasattr(batch, name)}
         position = np.int64(record.column_at["raw"] + (self._stream << REF_SHIFT))
         window.append(
-            {**columns, **codes, "ref": batch.off[rows] + position, "size": batch.len[rows]}, record.position
+            {**columns, **codes, "ref": batch.off[rows] + position, "size": batch.len[rows]},
+            record.position,
+            self.watermark_ns,
         )
 
     def _append_samples(
@@ -297,7 +301,8 @@ class TenantWindow:
         rows, source, series = rows[kept], source[kept], series[kept]
         if len(rows):
             time_ns, value = batch.time_ns[rows], batch.value[rows]
-            self.samples.append({"time_ns": time_ns, "series": series, "value": value}, record.position)
+            samples = {"time_ns": time_ns, "series": series, "value": value}
+            self.samples.append(samples, record.position, self.watermark_ns)
             self._fresh.append((series, time_ns, value))
             del self._fresh[:-MAX_FRESH]
         return rows, source, series
