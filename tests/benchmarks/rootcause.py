@@ -7,7 +7,7 @@ Starts a layer of its own, sends the day as OTLP in event time, asks "why is lat
 and ranks pods and services by the answer. The last line is JSON: pods, services and floor with AS@1, AS@3 and
 AS@5 at 120 s, by_fault, cases, the same for every delay under by_delay, and answer_ms. A recording without
 faults (``--fault-free``, or as ``--data``) goes to a tenant of its own and is asked about every ten seconds from
-its middle to its end; fault_free then says how often a cause was named (none should be).
+the middle to the end of its spans; fault_free then says how often a cause was named (none should be).
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def run(plan: Plan, fault_free: Path | None) -> dict[str, Any]:
 def ask_quiet(url: str, file: Path) -> dict[str, Any]:
     """Questions about a recording in which nothing is wrong."""
     recording = read(file)
-    start_s, end_s = recording.start_ns / 1e9, float(recording.spans.end_ns.max()) / 1e9
+    start_s, end_s = recording.spans.start_ns.min() / 1e9, recording.spans.end_ns.max() / 1e9
     at_s = tuple(
         float(s) for s in range(math.ceil((start_s + end_s) / 2), math.ceil(end_s) + 1, QUIET_STEP_S)
     )
