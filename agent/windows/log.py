@@ -11,16 +11,18 @@ a position that it was told, or, at its start, up to the last whole record.
 
 from __future__ import annotations
 
+import fcntl
 import mmap
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from agent.errors import CorruptLog, NotFound
+from agent.errors import CorruptLog, NotFound, SettingsError
 from agent.windows import record
 from agent.windows.record import Record
 
 SUFFIX = ".wal"
+LOCK = "writer.lock"
 IOV_MAX = 1000
 
 
@@ -38,7 +40,10 @@ def end_of_segment(buffer: memoryview) -> int:
 
 
 class LogWriter:
-    """Appends records. Not thread-safe: one committer at a time."""
+    """Appends records. Not thread-safe: one committer at a time.
+
+    Holds the folder until ``close`` or the end of the process, whichever comes first; raises ``SettingsError``
+    when another writer holds it."""
 
     def __init__(self, folder: Path, segment_bytes: int) -> None:
         self._folder = folder
@@ -48,7 +53,12 @@ class LogWriter:
         self._room = 0
         self.position = 0
         folder.mkdir(parents=True, exist_ok=True)
-        self._recover()
+        self._lock = _locked(folder)
+        try:
+            self._recover()
+        except BaseException:
+            self._unlock()
+            raise
 
     def append(self, buffers: Sequence[bytes | memoryview]) -> int:
         """Write one record (the buffers of ``record.encode``); returns the position behind it.
@@ -70,10 +80,23 @@ class LogWriter:
             os.fdatasync(self._file)
 
     def close(self) -> None:
+        try:
+            self._close_file()
+        finally:
+            self._unlock()
+
+    def _close_file(self) -> None:
         if self._file >= 0:
-            self.sync()
-            os.close(self._file)
-            self._file = -1
+            file, self._file = self._file, -1
+            try:
+                os.fdatasync(file)
+            finally:
+                os.close(file)
+
+    def _unlock(self) -> None:
+        if self._lock >= 0:
+            os.close(self._lock)
+            self._lock = -1
 
     def _write(self, buffers: Sequence[bytes | memoryview], offset: int) -> int:
         wanted = sum(len(buffer) for buffer in buffers)
@@ -89,7 +112,10 @@ class LogWriter:
         if not found:
             return
         base, path = found[-1]
+        self._base = self.position = base
         size = path.stat().st_size
+        if size == 0:
+            return  # killed before the file had its size: the first append makes it again
         with path.open("r+b") as file:
             used = _used(file.fileno(), size)
             # Cut a torn end off and make the rest zeros again: the reader takes zeros for "nothing yet".
@@ -97,27 +123,48 @@ class LogWriter:
             os.ftruncate(file.fileno(), size)
             os.fsync(file.fileno())
         self._file = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-        self._base, self.position, self._room = base, base + used, size - used
+        self.position, self._room = base + used, size - used
 
     def _roll(self, at_least: int) -> None:
-        self.close()
+        """Go on in a new segment. When the disk refuses, the next append tries again."""
+        self._room = 0
+        self._close_file()
         base = self.position
         size = max(self._segment_bytes, at_least)
         path = self._folder / f"{base:020d}{SUFFIX}"
-        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        os.ftruncate(self._file, size)
-        os.fsync(self._file)
-        folder = os.open(self._folder, os.O_RDONLY)
+        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
-        self._base, self._room = base, size
+            os.ftruncate(file, size)
+            os.fsync(file)
+            _sync_folder(self._folder)
+        except BaseException:
+            os.close(file)
+            raise
+        self._file, self._base, self._room = file, base, size
+
+
+def _locked(folder: Path) -> int:
+    """The lock file of a folder, open and locked; the lock goes with the process."""
+    lock = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(lock)
+        raise SettingsError(
+            "general.data_dir", str(folder), "a folder that no other running layer uses"
+        ) from None
+    return lock
+
+
+def _sync_folder(folder: Path) -> None:
+    file = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(file)
+    finally:
+        os.close(file)
 
 
 def _used(file: int, size: int) -> int:
-    if size == 0:
-        return 0
     with mmap.mmap(file, size, access=mmap.ACCESS_READ) as pages, memoryview(pages) as buffer:
         return end_of_segment(buffer)
 
@@ -181,7 +228,12 @@ class LogReader:
         return len(gone)
 
     def _map(self, base: int, path: Path) -> memoryview:
-        if base not in self._maps:
+        """The pages of a segment; none while the file has no size yet. A file whose size changed (the disk
+        refused it at first, and it was made again) is mapped anew."""
+        size = path.stat().st_size
+        if size == 0:
+            return memoryview(b"")
+        if len(self._maps.get(base, b"")) != size:
             with path.open("rb") as file:
                 self._maps[base] = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
         return self._maps[base]

@@ -48,7 +48,7 @@ from agent.telemetry.frames import (
 from agent.telemetry.otlp_attributes import point_labels, resource_attributes
 from agent.telemetry.shapes import shape_hashes, shape_text
 from agent.telemetry.source import Source
-from agent.windows.columns import ColumnWindow
+from agent.windows.columns import ColumnWindow, Columns
 from agent.windows.hashindex import HashIndex, SeenSet
 from agent.windows.record import Record
 from agent.windows.sources import Sources
@@ -301,7 +301,7 @@ class TenantWindow:
         rows, source, series = rows[kept], source[kept], series[kept]
         if len(rows):
             time_ns, value = batch.time_ns[rows], batch.value[rows]
-            samples = {"time_ns": time_ns, "series": series, "value": value}
+            samples: Columns = {"time_ns": time_ns, "series": series, "value": value}
             self.samples.append(samples, record.position, self.watermark_ns)
             self._fresh.append((series, time_ns, value))
             del self._fresh[:-MAX_FRESH]

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.errors import CorruptLog, NotFound
+from agent.errors import CorruptLog, NotFound, SettingsError
 from agent.windows import record
 from agent.windows.log import LogReader, LogWriter, segments
 
@@ -128,3 +128,57 @@ def test_any_sizes_survive_the_way_through_the_file(sizes: list[int]) -> None:
 def test_files_are_for_the_owner_alone(tmp_path: Path) -> None:
     written(tmp_path, 1)
     assert os.stat(segments(tmp_path)[0][1]).st_mode & 0o077 == 0  # noqa: PTH116
+
+
+def test_a_folder_has_one_writer(tmp_path: Path) -> None:
+    first = written(tmp_path, 2)
+    with pytest.raises(SettingsError, match="no other running layer uses"):
+        LogWriter(tmp_path, SEGMENT_BYTES)
+    assert numbers(tmp_path) == [0, 1]
+    first.close()
+    LogWriter(tmp_path, SEGMENT_BYTES).append(entry(2))
+    assert numbers(tmp_path) == [0, 1, 2]
+
+
+@pytest.mark.parametrize("refused", ["ftruncate", "fsync", "open"])
+def test_a_disk_that_refuses_a_new_segment_is_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refused: str
+) -> None:
+    writer = written(tmp_path, 2)
+
+    def full(*_: object) -> int:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, refused, full)
+        for _ in range(2):
+            with pytest.raises(OSError, match="No space left"):
+                writer.append(entry(2, 2 * SEGMENT_BYTES))
+    writer.append(entry(2, 2 * SEGMENT_BYTES))
+    writer.append(entry(3))
+    writer.sync()
+    assert numbers(tmp_path) == [0, 1, 2, 3]
+
+
+def test_a_small_record_after_a_refused_segment_is_not_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer = written(tmp_path, 2)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", lambda *_: (_ for _ in ()).throw(OSError(5, "Input/output error")))
+        with pytest.raises(OSError, match="Input/output"):
+            writer.append(entry(2, 2 * SEGMENT_BYTES))
+    writer.append(entry(3))
+    assert numbers(tmp_path) == [0, 1, 3]
+
+
+@pytest.mark.parametrize("before", [0, 3])
+def test_a_segment_without_a_size_is_empty(tmp_path: Path, before: int) -> None:
+    writer = written(tmp_path, before)
+    writer.close()
+    (tmp_path / f"{writer.position:020d}.wal").touch()
+    assert numbers(tmp_path) == list(range(before))
+    assert LogReader(tmp_path).end() == writer.position
+    again = LogWriter(tmp_path, SEGMENT_BYTES)
+    again.append(entry(before))
+    assert numbers(tmp_path) == list(range(before + 1))
