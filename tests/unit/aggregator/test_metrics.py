@@ -5,7 +5,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from actors.aggregator.metrics import MetricName
-from tests.unit.aggregator.fakes import Shop
+from tests.unit.aggregator.fakes import Shop, health
 
 
 async def samples(http: aiohttp.ClientSession) -> dict[tuple[str, ...], float]:
@@ -38,6 +38,16 @@ async def test_without_supervisor_own_figures_stay(http: aiohttp.ClientSession, 
     found = await samples(http)
     assert ("kubechat_obs_live_clients",) in found
     assert ("kubechat_obs_actor_restarts_total", "stream-0") not in found
+
+
+async def test_no_family_is_told_twice(http: aiohttp.ClientSession, shop: Shop) -> None:
+    shop.supervisor.actors.append(
+        health("aggregator", figures={"live_clients": 1.0, "live_missed_rows_total": 2.0})
+    )
+    async with http.get("/metrics") as response:
+        lines = (await response.text()).splitlines()
+    names = [line.split()[2] for line in lines if line.startswith("# HELP ")]
+    assert len(names) == len(set(names))
 
 
 async def test_openmetrics_when_asked(http: aiohttp.ClientSession) -> None:
