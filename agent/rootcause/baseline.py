@@ -8,7 +8,7 @@ Bounded by age, by number of segments and by keys a segment; the oldest go.
 
 from __future__ import annotations
 
-from bisect import bisect_left, insort
+from bisect import bisect_left, bisect_right, insort
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from itertools import pairwise
@@ -65,7 +65,7 @@ class Baseline:
 
     @property
     def excluded(self) -> Sequence[tuple[int, int]]:
-        """The stretches marked, ``[start_ns, end_ns)``, in order of time."""
+        """The stretches marked, ``[start_ns, end_ns)``, in order of time, none meeting another."""
         return self._excluded
 
     @property
@@ -91,10 +91,15 @@ class Baseline:
         return len(found)
 
     def exclude(self, start_ns: int, end_ns: int) -> None:
-        """Something was wrong in ``[start_ns, end_ns)``: it is not normal time."""
-        if end_ns > start_ns:
-            insort(self._excluded, (start_ns, end_ns))
-            del self._excluded[:-_MAX_EXCLUDED]
+        """Something was wrong in ``[start_ns, end_ns)``: it is not normal time. Marks that meet are one."""
+        if end_ns <= start_ns:
+            return
+        first = bisect_left(self._excluded, start_ns, key=lambda mark: mark[1])
+        last = bisect_right(self._excluded, end_ns, key=lambda mark: mark[0])
+        met = self._excluded[first:last]
+        whole = min([start_ns, *(a for a, _ in met)]), max([end_ns, *(b for _, b in met)])
+        self._excluded[first:last] = [whole]
+        self._forget_marks()
 
     def history(self, asked_start_ns: int) -> History:
         """What a question about a stretch that starts at ``asked_start_ns`` is held against.
@@ -133,7 +138,8 @@ class Baseline:
                 )
             found = cls(settings)
             found._segments = [_unpack_segment(s) for s in state["segments"]]
-            found._excluded = [(start, end) for start, end in state["excluded"]]
+            for start, end in state["excluded"]:
+                found.exclude(start, end)
             found._last = {key: (time_ns, value) for key, time_ns, value in state["last"]}
             found._changes = msgspec.convert(state["changes"], list[ChangeEvent])
             found.callees = {spot: (service, what) for spot, service, what in state["callees"]}
@@ -161,9 +167,17 @@ class Baseline:
             len(self._segments) - self.settings.max_segments,
         )
         del self._segments[: max(first, 0)]
+        self._forget_marks()
         if len(self._last) > self.settings.max_keys:
             for key in list(self._last)[: len(self._last) // 2]:
                 del self._last[key]
+
+    def _forget_marks(self) -> None:
+        """Those that concern no segment any more: over, and settled, before the oldest that is kept."""
+        if self._segments:
+            kept_ns = self._segments[-1].end_ns - int((self.settings.keep_s + self.settings.settle_s) * NS)
+            del self._excluded[: bisect_left(self._excluded, kept_ns, key=lambda mark: mark[1])]
+        del self._excluded[:-_MAX_EXCLUDED]
 
 
 def _pack(value: Any) -> Any:

@@ -59,6 +59,34 @@ def test_a_mark_may_come_before_the_stretch_is_learned() -> None:
     assert normal_s(found, 400) == []
 
 
+@pytest.mark.parametrize(
+    ("marks", "kept"),
+    [
+        ([(0, 10), (5, 20)], [(0, 20)]),
+        ([(0, 10), (10, 20)], [(0, 20)]),
+        ([(30, 40), (0, 10)], [(0, 10), (30, 40)]),
+        ([(0, 10), (30, 40), (5, 35)], [(0, 40)]),
+        ([(0, 40), (10, 20)], [(0, 40)]),
+        ([(5, 5), (9, 1)], []),
+    ],
+    ids=["overlap", "touch", "apart", "bridge", "inside", "empty"],
+)
+def test_marks_that_meet_are_one(marks: list[tuple[int, int]], kept: list[tuple[int, int]]) -> None:
+    found = Baseline(SETTINGS)
+    for start, end in marks:
+        found.exclude(start, end)
+    assert found.excluded == kept
+
+
+def test_forgets_marks_with_the_segments_they_concern() -> None:
+    settings = RootCauseSettings(keep_s=300.0)
+    found = learned(0, settings=settings)
+    found.exclude(T0 + 10 * NS, T0 + 20 * NS)
+    found.exclude(T0 + 2000 * NS, T0 + 2010 * NS)
+    found.learn(telemetry(1990, 2050))
+    assert found.excluded == [(T0 + 2000 * NS, T0 + 2010 * NS)]
+
+
 def test_forgets_what_is_too_old_or_too_much() -> None:
     short = learned(0, 60, 120, settings=RootCauseSettings(keep_s=100.0))
     assert (short.segments[0].start_ns - T0) // NS == 80
