@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import hmac
 import time
+from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -122,9 +123,31 @@ async def _errors(request: web.Request, handler: Handler) -> web.StreamResponse:
         return _json(ErrorReply(refusal.problem), refusal.status, dict(refusal.headers))
 
 
+def _name(host: str) -> str:
+    """The name in a Host header, without its port; empty where it is none."""
+    try:
+        return urlsplit(f"//{host}").hostname or ""
+    except ValueError:
+        return ""
+
+
+def _is_loopback(name: str) -> bool:
+    """Only names that no name server answers for: a page can make its own name point at this machine."""
+    try:
+        return name == "localhost" or ip_address(name).is_loopback
+    except ValueError:
+        return False
+
+
 @web.middleware
 async def _access(request: web.Request, handler: Handler) -> web.StreamResponse:
-    token = request.app[API].settings.aggregator.auth_token
+    settings = request.app[API].settings.aggregator
+    token = settings.auth_token
+    if not token and _is_loopback(settings.host) and not _is_loopback(_name(request.host)):
+        raise web.HTTPForbidden(
+            text=f"Host {request.host[:100]!r} is not this machine: ask for localhost, or set "
+            "aggregator.auth_token to serve under another name"
+        )
     if token and _template(request) not in _OPEN:
         shown = request.headers.get(hdrs.AUTHORIZATION, "")
         if not hmac.compare_digest(shown.encode(), f"Bearer {token.reveal()}".encode()):

@@ -283,3 +283,23 @@ async def test_pages_of_other_origins_may_not_change(http: aiohttp.ClientSession
     headers = {"Origin": "https://evil.example"}
     async with http.post(f"{V1}/incidents/i-1/resolve", json={}, headers=headers) as response:
         assert response.status == 403
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("localhost", 200),
+        ("LOCALHOST:8400", 200),
+        ("127.0.0.1:1", 200),
+        ("[::1]:8400", 200),
+        ("evil.example", 403),
+        ("evil.example:8400", 403),
+        ("localhost.evil.example", 403),
+        ("127.0.0.1.evil.example", 403),
+        ("10.0.0.7", 403),
+        ("[::1", 403),
+    ],
+)
+async def test_only_names_of_this_machine(http: aiohttp.ClientSession, host: str, status: int) -> None:
+    found = await get(http, f"{V1}/services", status, {"Host": host})
+    assert status == 200 or "ask for localhost" in found["error"]["message"]
