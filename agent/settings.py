@@ -9,6 +9,8 @@ dataclass whose fields are made with ``setting``: type, default, range and meani
 from __future__ import annotations
 
 import dataclasses
+import difflib
+import math
 import os
 import tomllib
 import types
@@ -24,6 +26,8 @@ from agent.setting import Meta, setting
 ENV_PREFIX = "KUBECHAT_OBS_"
 # Read by the command line, which may run in the same environment as the layer.
 CLIENT_NAMES = {ENV_PREFIX + "CONFIG", ENV_PREFIX + "URL", ENV_PREFIX + "TOKEN"}
+# Said in place of the value where a name is wrong: it may be a secret under a misspelt name.
+UNKNOWN = "a name that no setting has"
 ENV_ALIASES = {"DATABASE_URL": ("database", "url"), "RAY_ADDRESS": ("ray", "address")}
 
 
@@ -285,7 +289,9 @@ def _read_file(path: Path) -> dict[str, dict[str, Any]]:
         raise SettingsError("config", str(path), f"a valid TOML file ({error})") from None
     for name, section in values.items():
         if not isinstance(section, dict):
-            raise SettingsError(name, section, f"a section such as [{next(iter(_sections()))}]")
+            raise SettingsError(
+                name, "a value outside of any section", f"a section such as [{next(iter(_sections()))}]"
+            )
     return values
 
 
@@ -299,8 +305,14 @@ def _read_environment(environ: Mapping[str, str]) -> Iterator[tuple[str, str, st
         section, _, key = name.removeprefix(ENV_PREFIX).lower().partition("_")
         cls = _sections().get(section)
         if cls is None or key not in {f.name for f in dataclasses.fields(cls)}:
-            raise SettingsError(name, text, "the name of a setting (docs/settings.md lists them)")
+            known = [f"{ENV_PREFIX}{one}_{field}".upper() for one, field, _, _ in documented()]
+            raise SettingsError(name, UNKNOWN, f"{_like(name, known)}the names that docs/settings.md lists")
         yield section, key, text
+
+
+def _like(name: str, known: list[str]) -> str:
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.8)
+    return f"{close[0]}, or another of " if close else "one of "
 
 
 def _section(name: str, cls: type, values: dict[str, Any]) -> Any:
@@ -309,7 +321,7 @@ def _section(name: str, cls: type, values: dict[str, Any]) -> Any:
     checked = {}
     for key, value in values.items():
         if key not in known:
-            raise SettingsError(f"{name}.{key}", value, f"one of {', '.join(known)}")
+            raise SettingsError(f"{name}.{key}", UNKNOWN, f"one of {', '.join(known)}")
         checked[key] = _convert(f"{name}.{key}", value, hints[key], known[key].metadata["setting"])
     return cls(**checked)
 
@@ -323,6 +335,8 @@ def _convert(key: str, value: Any, kind: Any, meta: Meta) -> Any:
         kind = next(k for k in get_args(kind) if k is not type(None))
     try:
         converted = _parse(value, kind)
+    except OverflowError:
+        raise SettingsError(key, value, f"{expected}, and finite") from None
     except (TypeError, ValueError):
         raise SettingsError(key, Secret(str(value)) if kind is Secret else value, expected) from None
     if not meta.allows(converted):
@@ -338,8 +352,10 @@ def _parse(value: Any, kind: Any) -> Any:
         if str(value).lower() not in BOOLEANS:
             raise ValueError(value)
         return BOOLEANS[str(value).lower()]
-    if isinstance(value, bool) or (kind is str and not isinstance(value, str)):
+    if isinstance(value, bool) or (kind in (str, Secret) and not isinstance(value, str)):
         raise ValueError(value)
+    if kind in (int, float) and not math.isfinite(float(value)):
+        raise OverflowError(value)
     return kind(value)
 
 

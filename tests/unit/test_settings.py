@@ -55,7 +55,11 @@ def test_other_variables_are_left_alone() -> None:
         ({"KUBECHAT_OBS_AGGREGATOR_PORT": "many"}, ("aggregator.port", "'many'", "a whole number")),
         ({"KUBECHAT_OBS_AGGREGATOR_PORT": "70000"}, ("aggregator.port", "70000", "at most 65535")),
         ({"KUBECHAT_OBS_AGGREGATOR_PROT": "1"}, ("KUBECHAT_OBS_AGGREGATOR_PROT", "docs/settings.md")),
+        ({"KUBECHAT_OBS_AGGREGATOR_PROT": "1"}, ("KUBECHAT_OBS_AGGREGATOR_PORT, or another",)),
         ({"KUBECHAT_OBS_KITCHEN_PORT": "1"}, ("KUBECHAT_OBS_KITCHEN_PORT",)),
+        ({"KUBECHAT_OBS_STREAMS_LATENESS_S": "inf"}, ("streams.lateness_s", "'inf'", "and finite")),
+        ({"KUBECHAT_OBS_STREAMS_LATENESS_S": "nan"}, ("streams.lateness_s", "'nan'", "and finite")),
+        ({"KUBECHAT_OBS_STREAMS_COUNT": "9" * 400}, ("streams.count", "a whole number")),
         ({"KUBECHAT_OBS_GENERAL_LOG_LEVEL": "loud"}, ("general.log_level", "debug, info, warning, error")),
         ({"KUBECHAT_OBS_GENERAL_SELF_TRACING": "maybe"}, ("general.self_tracing", "true or false")),
         ({"KUBECHAT_OBS_AGGREGATOR_HEARTBEAT_S": "0"}, ("aggregator.heartbeat_s", "at least 1")),
@@ -78,6 +82,8 @@ def test_what_is_wrong_is_named(environ: dict[str, str], words: tuple[str, ...])
         ("[aggregator\n", "valid TOML"),
         ("[aggregator]\nport = true\n", "a whole number"),
         ("[aggregator]\nhost = 5\n", "a text"),
+        ("[streams]\nlateness_s = inf\n", "and finite"),
+        ("[streams]\ncount = inf\n", "and finite"),
     ],
 )
 def test_files_that_are_wrong(tmp_path: Path, text: str, word: str) -> None:
@@ -101,6 +107,28 @@ def test_secrets_never_print() -> None:
     )
     assert "hush" not in repr(settings)
     assert "hush" not in f"{settings.database.url}"
+
+
+@pytest.mark.parametrize(
+    "environ",
+    [{"KUBECHAT_OBS_GATEWAY_AUTHTOKEN": "hush"}, {"KUBECHAT_OBS_SECRET": "hush"}],
+    ids=["key", "section"],
+)
+def test_a_secret_under_a_misspelt_name_does_not_print(environ: dict[str, str]) -> None:
+    with pytest.raises(SettingsError) as refused:
+        load(environ=environ)
+    assert "hush" not in f"{refused.value} {refused.value!r}"
+
+
+@pytest.mark.parametrize(
+    "text",
+    ['[gateway]\nauthtoken = "hush"\n', '[gatewy]\nauth_token = "hush"\n', 'auth_token = "hush"\n', "[gateway]\nauth_token = ['hush']\n"],
+    ids=["key", "section", "no section", "no text"],
+)  # fmt: skip
+def test_a_secret_in_the_wrong_place_of_a_file_does_not_print(tmp_path: Path, text: str) -> None:
+    with pytest.raises(SettingsError) as refused:
+        load(toml(tmp_path, text), environ={})
+    assert "hush" not in f"{refused.value} {refused.value!r}"
 
 
 def test_settings_travel_to_other_processes() -> None:
