@@ -12,6 +12,8 @@ from rich.padding import Padding
 from rich.panel import Panel
 from rich.text import Text
 
+from chatops.terminal.untrusted import shown_all
+
 VERDICTS = {
     "cause": ("red", "Something is wrong, and this is why"),
     "nothing_unusual": ("green", "Nothing unusual"),
@@ -26,6 +28,7 @@ SIGNAL_STYLES = {
 
 
 def render(answer: Mapping[str, Any]) -> RenderableType:
+    answer = shown_all(answer)
     colour, title = VERDICTS.get(str(answer.get("verdict")), ("white", str(answer.get("verdict"))))
     parts: list[RenderableType] = [Text(str(answer.get("summary", ""))), Text(_facts(answer), style="dim")]
     causes = list(answer.get("causes", ()))

@@ -14,6 +14,7 @@ from agent.errors import ObservabilityError
 from chatops.terminal import options
 from chatops.terminal.answers import render
 from chatops.terminal.client import Client
+from chatops.terminal.untrusted import shown, shown_json
 
 EPILOG = """
 Examples:
@@ -68,7 +69,7 @@ async def _ask(client: Client, question: str, service: str, at: str, as_json: bo
             try:
                 show(console, await post_question(client, question, service, at), as_json)
             except ObservabilityError as error:
-                console.print(str(error), style="red", markup=False)
+                console.print(shown(str(error)), style="red", markup=False)
 
 
 async def post_question(
@@ -80,7 +81,7 @@ async def post_question(
 
 def show(console: Console, answer: Any, as_json: bool) -> None:
     if as_json:
-        sys.stdout.write(orjson.dumps(answer, option=orjson.OPT_INDENT_2).decode() + "\n")
+        sys.stdout.write(shown_json(orjson.dumps(answer, option=orjson.OPT_INDENT_2).decode()) + "\n")
     else:
         console.print(render(answer))
 

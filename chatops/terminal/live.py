@@ -19,6 +19,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus, InvalidURI, W
 from chatops.terminal import options
 from chatops.terminal.answers import SIGNAL_STYLES
 from chatops.terminal.client import Client, Refused, Unreachable
+from chatops.terminal.untrusted import shown_all, shown_json
 
 EPILOG = """
 Examples:
@@ -134,11 +135,11 @@ def _refusal(error: InvalidStatus, url: str) -> Refused | Unreachable:
 
 def _show(console: Console, message: bytes, as_json: bool) -> int:
     """Prints a message; 1 where it is one that ``--limit`` counts."""
-    if as_json:
-        sys.stdout.write(message.decode() + "\n")
-        sys.stdout.flush()
     found = orjson.loads(message)
-    if not as_json:
+    if as_json:
+        sys.stdout.write(shown_json(message.decode()) + "\n")
+        sys.stdout.flush()
+    else:
         for line in lines(found):
             console.print(line, soft_wrap=True)
     return int(found.get("type") in ("spans", "logs", "metrics", "incident"))
@@ -146,6 +147,7 @@ def _show(console: Console, message: bytes, as_json: bool) -> int:
 
 def lines(message: Mapping[str, Any]) -> Iterator[Text]:
     """The lines that a message is worth."""
+    message = shown_all(message)
     kind = message.get("type")
     if kind in _ROWS:
         yield from _ROWS[kind](message)

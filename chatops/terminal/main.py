@@ -14,6 +14,7 @@ from typer.core import TyperGroup
 from agent.errors import ObservabilityError
 from agent.version import VERSION
 from chatops.terminal import ask, live, migrate, replay, status, up
+from chatops.terminal.untrusted import shown
 
 EPILOG = """
 Start here:
@@ -33,7 +34,7 @@ class FriendlyGroup(TyperGroup):
         try:
             return super().invoke(ctx)
         except ObservabilityError as error:
-            Console(stderr=True, soft_wrap=True).print(f"error: {error}", style="red", markup=False)
+            Console(stderr=True, soft_wrap=True).print(shown(f"error: {error}"), style="red", markup=False)
             raise typer.Exit(1) from None
 
 

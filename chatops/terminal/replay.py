@@ -26,6 +26,7 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from rich.text import Text
 
 from agent.errors import NotFound
 from agent.settings import load
@@ -37,6 +38,7 @@ from chatops.terminal.cases import NS, Case, Question, case_of, questions, summa
 from chatops.terminal.client import Client, Refused
 from chatops.terminal.floor import largest_z
 from chatops.terminal.sending import Sender
+from chatops.terminal.untrusted import shown, shown_json
 
 EPILOG = """
 Examples:
@@ -238,7 +240,7 @@ def replay(
         view = View(live)
         result = run_replay(plan, client, view.on_progress)
     if as_json:
-        sys.stdout.write(orjson.dumps(result, option=orjson.OPT_INDENT_2).decode() + "\n")
+        sys.stdout.write(shown_json(orjson.dumps(result, option=orjson.OPT_INDENT_2).decode()) + "\n")
     else:
         Console().print(result_table(result))
 
@@ -279,26 +281,29 @@ class View:
             self._task, completed=min(1.0, progressed.share), description=f"{moment:%H:%M:%S}"
         )
         if progressed.case is not None:
-            self._table.add_row(*_row(progressed.case))
-            self._draw()
+            self.add(progressed.case)
+
+    def add(self, case: Case) -> None:
+        self._table.add_row(*_row(case))
+        self._draw()
 
     def _draw(self) -> None:
         self._live.update(Group(self._table, self._progress))
 
 
-def _row(case: Case) -> list[str]:
+def _row(case: Case) -> list[str | Text]:
     fault = case.question.fault
     causes = case.answer.get("causes", ())
     first = (causes[0]["instance"] or causes[0]["service"]) if causes else str(case.answer.get("verdict", ""))
     when = datetime.fromtimestamp((fault.time_ns if fault else case.question.at_ns) / NS, UTC)
     return [
         f"{when:%H:%M:%S}",
-        fault.kind if fault else "(none)",
-        fault.pod if fault else "",
+        Text(shown(fault.kind) if fault else "(none)"),
+        Text(shown(fault.pod) if fault else ""),
         f"{case.question.after_s:g} s",
         *(_rank(rank) for rank in (case.pod_rank, case.service_rank, case.floor_pod_rank)),
         f"{case.ask_ms:.0f}",
-        first,
+        Text(shown(first)),
     ]
 
 
@@ -308,7 +313,7 @@ def _rank(rank: int | None) -> str:
 
 def result_table(result: Mapping[str, Any]) -> Table:
     title = f"{result['cases']} faults of {result['file']}, asked {result['after_s']:g} s after each"
-    table = Table(title=title, title_justify="left")
+    table = Table(title=Text(shown(title)), title_justify="left")
     table.add_column("")
     for name in ("AS@1", "AS@3", "AS@5"):
         table.add_column(name, justify="right")
@@ -316,5 +321,5 @@ def result_table(result: Mapping[str, Any]) -> Table:
     rows |= {f"floor, {kind}": scores for kind, scores in result["floor"].items()}
     rows |= {f"pods, {kind} ({of['cases']})": of["pods"] for kind, of in result["by_fault"].items()}
     for name, scores in rows.items():
-        table.add_row(name, *(f"{scores[cut]:.1f}" for cut in ("AS@1", "AS@3", "AS@5")))
+        table.add_row(Text(shown(name)), *(f"{scores[cut]:.1f}" for cut in ("AS@1", "AS@3", "AS@5")))
     return table

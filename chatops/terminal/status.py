@@ -18,6 +18,7 @@ from rich.text import Text
 
 from chatops.terminal import options
 from chatops.terminal.client import Client
+from chatops.terminal.untrusted import shown_all, shown_json
 
 EPILOG = """
 Examples:
@@ -91,7 +92,7 @@ async def _status(client: Client, watch: bool, as_json: bool) -> bool:
     async with client:
         found = await client.get("/api/v1/status")
         if as_json:
-            sys.stdout.write(orjson.dumps(found, option=orjson.OPT_INDENT_2).decode() + "\n")
+            sys.stdout.write(shown_json(orjson.dumps(found, option=orjson.OPT_INDENT_2).decode()) + "\n")
             return bool(found["state"] == "ready")
         rates = Rates()
         rates.look(found, time.monotonic())
@@ -107,6 +108,7 @@ async def _status(client: Client, watch: bool, as_json: bool) -> bool:
 
 
 def render(status: Mapping[str, Any], rates: Rates, now_s: float) -> RenderableType:
+    status = shown_all(status)
     table = Table(header_style="bold", box=None, pad_edge=False)
     for name in ("actor", "state", "pid", "up"):
         table.add_column(name, no_wrap=True)

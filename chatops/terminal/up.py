@@ -6,6 +6,7 @@ import signal
 import threading
 
 from rich.console import Console
+from rich.text import Text
 
 from chatops.terminal import options
 
@@ -32,7 +33,7 @@ def up(config: options.Config = None) -> None:
     settings = load(config)
 
     def say(what: str, detail: str) -> None:
-        console.print(f"[green]✓[/] [bold]{what}[/] {detail}")
+        console.print(Text.assemble(("✓ ", "green"), (what, "bold"), " ", detail))
 
     with console.status("starting the layer") as spinner:
         layer = Layer(settings, say)
