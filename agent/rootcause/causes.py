@@ -21,6 +21,7 @@ from agent.telemetry.frames import STATUS_ERROR, SYSTEM_DB, ChangeEvent
 
 MAX_EVIDENCE = 6
 CPU_X, MEMORY_X, POOL_X = 3.0, 3.0, 3.0
+MEMORY_TIMES = 2.0
 TRAFFIC_RATIO = 2.5
 JUST_BEFORE_NS = 180 * NS
 SURGE_RATIO, SURGE_LINES = 3.0, 3
@@ -90,7 +91,9 @@ def _kind(
     just_before = onset_ns(found, place) - JUST_BEFORE_NS
     if any(c.kind == "version" and c.time_ns >= just_before for c in changes):
         return CauseKind.BAD_DEPLOY, lead
-    if memory >= MEMORY_X and (memory >= cpu or lead is CauseKind.MEMORY or spoken is CauseKind.MEMORY):
+    # What fills memory works the processor too, but not the other way round: memory twice its usual decides.
+    fuller = memory >= MEMORY_X and _times_usual(found, place, MEMORY) >= MEMORY_TIMES
+    if fuller or (memory >= MEMORY_X and (memory >= cpu or CauseKind.MEMORY in (lead, spoken))):
         return CauseKind.MEMORY, CauseKind.MEMORY
     if any(c.kind == "restart" for c in changes) and lead not in _SLOW:
         return CauseKind.RESTARTS, lead
@@ -123,6 +126,12 @@ def _excess(found: Findings, place: int, family: str) -> float | None:
     services = found.window.places.services
     same = {p for p, service in enumerate(services) if service == services[place]}
     return max((u.x for u in found.resources.usages if u.place in same and u.family == family), default=None)
+
+
+def _times_usual(found: Findings, place: int, family: str) -> float:
+    """How many times its usual a resource of the place itself is at."""
+    mine = [u for u in found.resources.usages if u.place == place and u.family == family and u.usual > 0]
+    return max((u.now / u.usual for u in mine), default=0.0)
 
 
 def _waiting(found: Findings, place: int) -> Evidence | None:

@@ -42,6 +42,7 @@ class Trouble:
     code_ms: float = 0.0  # more in the catalogue's own code
     cpu: float = 0.0  # more processor time of the catalogue
     memory: float = 1.0  # times the cart's memory
+    cart_cpu: float = 0.0  # more processor time of the cart
     cart_fails: float = 0.0  # share of the cart's requests that raise
     cart_away: bool = False  # the cart leaves no spans, and calls to it fail
     pool_wait_ms: float = 0.0  # the cart waits before its query
@@ -271,7 +272,8 @@ def _metrics(
     times = np.arange(start, end, SAMPLE_S * NS, dtype=np.int64)
     series, values = [], []
     for s in sources:
-        cpu = 0.05 * random.lognormal(0.0, 0.2, len(times)) + (trouble.cpu if s.service == "catalogue" else 0)
+        more_cpu = {"catalogue": trouble.cpu, "cart": trouble.cart_cpu}.get(s.service, 0.0)
+        cpu = 0.05 * random.lognormal(0.0, 0.2, len(times)) + more_cpu
         memory = (
             1e8 * (trouble.memory if s.service == "cart" else 1) * random.lognormal(0.0, 0.01, len(times))
         )

@@ -51,6 +51,7 @@ CASES = {
         CauseKind.RESTARTS,
     ),
     "leak": (Trouble(memory=4.0, cart_fails=0.2), "cart", CauseKind.MEMORY),
+    "leak that works the processor": (Trouble(memory=3.0, cart_cpu=0.9), "cart", CauseKind.MEMORY),
     "waiting for a connection": (Trouble(pool_wait_ms=400), "cart", CauseKind.POOL_EXHAUSTED),
     "no connection": (Trouble(pool_wait_ms=1500, pool_fails=True), "cart", CauseKind.POOL_EXHAUSTED),
     "lost cache": (Trouble(cache_lost=True), "catalogue", CauseKind.CACHE),
