@@ -26,6 +26,10 @@ class IncidentStore(Protocol):
         """Newest first, in the shape of the correlator's."""
         ...
 
+    async def incident(self, tenant: str, incident_id: str) -> dict[str, Any] | None:
+        """One of them, however old; ``None`` where the tenant has none of that id."""
+        ...
+
     async def set_incident_status(
         self, tenant: str, incident_id: str, status: str, by: str, note: str, at_s: float
     ) -> dict[str, Any] | None:

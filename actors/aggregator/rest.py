@@ -158,13 +158,27 @@ async def _all_incidents(
 
 async def incident(api: Api, call: Call) -> dict[str, Any]:
     incident_id = call.path["id"]
-    found, _ = await _all_incidents(api, call.tenant, incident_views.Filter())
-    one = next((i for i in found if str(i.get("id")) == incident_id), None)
-    if one is None:
+    every = await api.ports.correlator.incidents(call.tenant)
+    held = [one for one in every if str(one.get("id")) == incident_id]
+    kept = await _kept_incident(api, call.tenant, incident_id, must=not held)
+    found = incident_views.merge(held, [kept] if kept else [])
+    if not found:
         raise NotFound(
             f"no incident {incident_id!r} in tenant {call.tenant!r}; /api/v1/incidents lists what there is"
         )
-    return one
+    return found[0]
+
+
+async def _kept_incident(api: Api, tenant: str, incident_id: str, *, must: bool) -> dict[str, Any] | None:
+    """``must``: nobody else knows it, so that a store that is away is an error and not a "there is none"."""
+    if api.store is None:
+        return None
+    try:
+        return await api.store.incident(tenant, incident_id)
+    except StoreError:
+        if must:
+            raise
+        return None
 
 
 async def acknowledge(api: Api, call: Call) -> dict[str, Any]:

@@ -91,15 +91,16 @@ class IncidentStore:
         severity: Severity | None = None,
         service: str | None = None,
         since: datetime | None = None,
+        tenant: str | None = None,
         limit: int = 100,
     ) -> list[IncidentRow]:
         """Newest first. ``since`` is inclusive and compared with ``triggered_at``; ``service`` is one of
-        ``metadata.services``."""
+        ``metadata.services``; ``tenant`` is ``metadata.tenant``, an incident without one is of ``default``."""
         if not 1 <= limit <= LIST_LIMIT:
             raise BadInput("bad_limit", f"limit: got {limit}, expected 1 to {LIST_LIMIT}")
         _aware("since", since)
         named = {"services": [service]} if service is not None else None
-        records = await self._database.fetch("list_incidents", status, severity, named, since, limit)
+        records = await self._database.fetch("list_incidents", status, severity, named, since, tenant, limit)
         return [IncidentRow.of(record) for record in records]
 
     async def get(self, incident_id: str) -> IncidentRow:

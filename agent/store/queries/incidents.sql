@@ -31,8 +31,9 @@ WHERE ($1::text IS NULL OR status = $1)
   AND ($2::text IS NULL OR severity = $2)
   AND ($3::jsonb IS NULL OR metadata @> $3)
   AND ($4::timestamptz IS NULL OR triggered_at >= $4)
+  AND ($5::text IS NULL OR coalesce(metadata->>'tenant', 'default') = $5)
 ORDER BY triggered_at DESC, id
-LIMIT $5;
+LIMIT $6;
 
 -- name: get_incident
 SELECT id, title, description, severity, status, triggered_at, acknowledged_at, resolved_at, metadata

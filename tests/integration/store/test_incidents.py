@@ -104,6 +104,16 @@ async def test_lists_are_filtered_and_newest_first(store: IncidentStore) -> None
         assert [row.id for row in await store.list(**filters)] == ids, filters  # type: ignore[arg-type]
 
 
+async def test_lists_are_of_a_tenant(store: IncidentStore) -> None:
+    old = await store.upsert(replace(incident(0), metadata={"tenant": "t1"}))
+    plain = await store.upsert(incident(1))
+    for minute in range(2, 5):
+        await store.upsert(replace(incident(minute), metadata={"tenant": "t2"}))
+    assert [row.id for row in await store.list(tenant="t1", limit=1)] == [old.id]
+    assert [row.id for row in await store.list(tenant="default")] == [plain.id]
+    assert len(await store.list()) == 5
+
+
 async def test_times_come_back_in_utc_whatever_zone_they_were_given_in(store: IncidentStore) -> None:
     india = timezone(timedelta(hours=5, minutes=30))
     written = await store.upsert(replace(incident(), triggered_at=T0.astimezone(india)))

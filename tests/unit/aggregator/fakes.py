@@ -211,6 +211,11 @@ class FakeStore:
             raise self.error
         return list(self.kept.values())
 
+    async def incident(self, tenant: str, incident_id: str) -> dict[str, Any] | None:
+        if self.error:
+            raise self.error
+        return self.kept.get(incident_id)
+
     async def set_incident_status(
         self, tenant: str, incident_id: str, status: str, by: str, note: str, at_s: float
     ) -> dict[str, Any] | None:

@@ -4,8 +4,10 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, cast
 
+import pytest
+
 from actors.aggregator.kept import KeptIncidents
-from agent.errors import NotFound
+from agent.errors import BadInput, NotFound
 from agent.store.incidents import IncidentRow, IncidentStore, Severity, Status
 
 ROW = IncidentRow(
@@ -25,9 +27,14 @@ class Rows:
         self.asked = asked
         return [self.row]
 
-    async def acknowledge(self, incident_id: str, at: datetime) -> IncidentRow:
+    async def get(self, incident_id: str) -> IncidentRow:
+        if incident_id == "no uuid":
+            raise BadInput("bad_id", "expected a UUID")
         if incident_id != self.row.id:
             raise NotFound("no such incident")
+        return self.row
+
+    async def acknowledge(self, incident_id: str, at: datetime) -> IncidentRow:
         self.row = replace(self.row, status=Status.ACKNOWLEDGED, acknowledged_at=at)
         return self.row
 
@@ -54,11 +61,19 @@ async def test_shape() -> None:
         ["cart"],
         1_674_982_200.0,
     )
-    assert rows.asked == {"since": None, "limit": 1_000}
+    assert rows.asked == {"since": None, "tenant": "t1", "limit": 1_000}
 
 
-async def test_other_tenants_see_nothing() -> None:
-    assert await kept()[1].incidents("t2", 5.0, 10) == []
+@pytest.mark.parametrize(
+    ("tenant", "incident_id", "found"),
+    [("t1", "i-1", True), ("t2", "i-1", False), ("t1", "i-2", False), ("t1", "no uuid", False)],
+)
+async def test_one_by_id_and_tenant(tenant: str, incident_id: str, found: bool) -> None:
+    rows, store = kept()
+    assert (await store.incident(tenant, incident_id) is not None) is found
+    moved = await store.set_incident_status(tenant, incident_id, "acknowledged", "", "", 5.0)
+    assert (moved is not None) is found
+    assert rows.row.status == ("acknowledged" if found else "open")
 
 
 async def test_acknowledge_keeps_who_and_why() -> None:

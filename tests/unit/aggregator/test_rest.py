@@ -117,6 +117,17 @@ async def test_incident_by_id(http: aiohttp.ClientSession) -> None:
     assert (await get(http, f"{V1}/incidents/i-9", 404))["error"]["code"] == "not_found"
 
 
+async def test_an_old_incident_opens(http: aiohttp.ClientSession, shop: Shop) -> None:
+    shop.store.kept["i-0"] = {"id": "i-0", "status": "resolved", "started_s": 5.0}
+    assert (await get(http, f"{V1}/incidents/i-0"))["status"] == "resolved"
+
+
+async def test_incident_while_the_store_is_away(http: aiohttp.ClientSession, shop: Shop) -> None:
+    shop.store.error = StoreError("PostgreSQL is away")
+    assert (await get(http, f"{V1}/incidents/i-1"))["status"] == "open"
+    assert (await get(http, f"{V1}/incidents/i-0", 503))["error"]["code"] == "store_away"
+
+
 async def test_acknowledge_then_resolve(http: aiohttp.ClientSession) -> None:
     taken = await post(http, f"{V1}/incidents/i-1/acknowledge", {"by": "ana"})
     assert (taken["status"], taken["acknowledged_by"], taken["service"]) == ("acknowledged", "ana", "cart")
