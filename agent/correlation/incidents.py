@@ -6,21 +6,27 @@ company. *Growing.* A new anomaly joins the open incident it is connected to. *R
 anomalies have ended, after a quiet time. *Flapping.* What comes back soon after on the same services opens
 the same incident again, and each time the quiet time doubles.
 
+*Silence.* An anomaly of which nothing is heard for so long that its detector must have lost it is over.
+
 All times are event time and every id follows from what was seen, so a replay or a restart names the same
-incident again.
+incident again, and what is told again changes nothing.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from itertools import groupby
 from uuid import UUID, uuid5
 
+import msgspec
+
 from agent.correlation.topology import Topology
 from agent.detection.anomaly import Anomaly, AnomalyEvent, EventKind, ServiceKey, Side, Signal
+from agent.errors import Malformed
 
+_FORMAT = 1
 _NAMESPACE = UUID("0c4f3d52-5b1c-5c57-8a53-5a4be2f6a3d1")
 
 
@@ -69,8 +75,9 @@ class IncidentSettings:
     """``together_s``: how far apart the onsets of one trouble lie, at most. ``within_hops``: likewise in the
     topology. ``quiet_s``: calm after which an incident is resolved; doubles with each reopening up to
     ``max_quiet_s``. ``reopen_s``: how long after that the same trouble opens it again. ``critical_slowdown``
-    and ``critical_error_ratio``: what makes trouble at the users' door critical. ``keep``: resolved
-    incidents remembered; ``max_anomalies``: kept in one incident."""
+    and ``critical_error_ratio``: what makes trouble at the users' door critical. ``silent_s``: an
+    anomaly of which nothing is heard for longer is over; a detector holds none that long without a word.
+    ``keep``: resolved incidents remembered; ``max_anomalies``: kept in one incident."""
 
     together_s: float = 120.0
     within_hops: int = 2
@@ -79,6 +86,7 @@ class IncidentSettings:
     reopen_s: float = 300.0
     critical_slowdown: float = 3.0
     critical_error_ratio: float = 0.05
+    silent_s: float = 1800.0
     keep: int = 200
     max_anomalies: int = 200
 
@@ -99,16 +107,27 @@ def weight(anomaly: Anomaly) -> float:
 
 @dataclass(slots=True)
 class _Case:
-    """An incident and its state: ``anomalies`` by id, ``calm_ns`` since when all of them have ended."""
+    """An incident and its state: ``anomalies`` by id and the time of the last event of each, ``calm_ns``
+    since when all of them have ended."""
 
     incident: Incident
-    anomalies: dict[str, Anomaly]
+    anomalies: dict[str, Anomaly] = field(default_factory=dict)
+    heard_ns: dict[str, int] = field(default_factory=dict)
     calm_ns: int | None = None
+
+    def knows(self, event: AnomalyEvent) -> bool:
+        """Whether the event is old news, told again after a restart of who tells or of who listens."""
+        ends = event.kind is EventKind.ENDED and self.anomalies[event.anomaly.id].active
+        return event.time_ns <= self.heard_ns[event.anomaly.id] and not ends
+
+
+class _State(msgspec.Struct):
+    format: int
+    waiting: dict[str, Anomaly]
+    cases: dict[str, _Case]
 
 
 class IncidentBook:
-    """Pickles as it is."""
-
     def __init__(self, settings: IncidentSettings | None = None) -> None:
         self.settings = settings or IncidentSettings()
         self._waiting: dict[str, Anomaly] = {}
@@ -129,9 +148,29 @@ class IncidentBook:
         for at_ns, together in groupby(sorted(events, key=_order), key=lambda event: event.time_ns):
             changes.extend(self._resolve(topology, at_ns))
             changes.extend(self._take(list(together), topology, at_ns))
+        changes.extend(self._end_silent(topology, now_ns))
         changes.extend(self._resolve(topology, now_ns))
         self._prune(now_ns)
         return changes
+
+    def to_bytes(self) -> bytes:
+        """All of it, to be read by ``from_bytes``."""
+        return msgspec.msgpack.encode(_State(_FORMAT, self._waiting, self._cases))
+
+    @classmethod
+    def from_bytes(cls, data: bytes, settings: IncidentSettings | None = None) -> IncidentBook:
+        try:
+            state = msgspec.msgpack.decode(data, type=_State)
+        except msgspec.DecodeError as error:
+            raise Malformed(
+                "incidents_bytes", f"not a saved book of incidents: {error}; start with an empty one"
+            ) from error
+        if state.format != _FORMAT:
+            raise Malformed("incidents_format", f"incidents of format {state.format}, expected {_FORMAT}")
+        book = cls(settings)
+        book._waiting, book._cases = state.waiting, state.cases
+        book._case_of = {id_: case.incident.id for case in state.cases.values() for id_ in case.anomalies}
+        return book
 
     def _take(self, events: Sequence[AnomalyEvent], topology: Topology, at_ns: int) -> list[IncidentChange]:
         """The events of one moment; each incident changes at most once by them."""
@@ -139,7 +178,9 @@ class IncidentBook:
         for event in events:
             anomaly = event.anomaly
             if anomaly.id in self._case_of:
-                self._put(self._cases[self._case_of[anomaly.id]], anomaly, at_ns, touched)
+                case = self._cases[self._case_of[anomaly.id]]
+                if not case.knows(event):
+                    self._put(case, anomaly, at_ns, touched)
             elif event.kind is EventKind.ENDED:
                 self._waiting.pop(anomaly.id, None)
             else:
@@ -151,6 +192,19 @@ class IncidentBook:
                     self._put(home, self._waiting.pop(event.anomaly.id), at_ns, touched)
                 else:
                     self._open(event.anomaly, at_ns, topology, touched)
+        for event in events:
+            self._heard(event)
+        return self._changed(touched, topology, at_ns)
+
+    def _heard(self, event: AnomalyEvent) -> None:
+        id_ = event.anomaly.id
+        if id_ in self._case_of:
+            heard_ns = self._cases[self._case_of[id_]].heard_ns
+            heard_ns[id_] = max(heard_ns[id_], event.time_ns)
+
+    def _changed(
+        self, touched: dict[str, ChangeKind], topology: Topology, at_ns: int
+    ) -> list[IncidentChange]:
         changes = []
         for id_, kind in touched.items():
             case = self._cases[id_]
@@ -204,7 +258,7 @@ class IncidentBook:
             tenant=anomaly.tenant, title="", severity=Severity.WARNING, onset_ns=first.onset_ns, opened_ns=at_ns,
             updated_ns=at_ns, resolved_ns=None, services=(), anomalies=(),
         )  # fmt: skip
-        case = self._cases[incident.id] = _Case(incident, {})
+        case = self._cases[incident.id] = _Case(incident)
         for a in group:
             self._put(case, self._waiting.pop(a.id), at_ns, touched)
         touched[incident.id] = ChangeKind.OPENED
@@ -229,6 +283,7 @@ class IncidentBook:
         if anomaly.id not in case.anomalies and len(case.anomalies) >= self.settings.max_anomalies:
             self._drop_oldest(case)
         case.anomalies[anomaly.id] = anomaly
+        case.heard_ns.setdefault(anomaly.id, anomaly.detected_ns)
         self._case_of[anomaly.id] = incident.id
         touched.setdefault(incident.id, ChangeKind.UPDATED)
         if not incident.open and anomaly.active:
@@ -240,7 +295,17 @@ class IncidentBook:
 
     def _drop_oldest(self, case: _Case) -> None:
         gone = min(case.anomalies.values(), key=lambda a: (a.active, a.onset_ns, a.id))
-        del case.anomalies[gone.id], self._case_of[gone.id]
+        del case.anomalies[gone.id], case.heard_ns[gone.id], self._case_of[gone.id]
+
+    def _end_silent(self, topology: Topology, now_ns: int) -> list[IncidentChange]:
+        """Ends, at the time of the last word of each, the anomalies that nobody speaks of any more."""
+        since_ns = now_ns - round(self.settings.silent_s * 1e9)
+        touched: dict[str, ChangeKind] = {}
+        for case in self._cases.values():
+            lost = [a for a in case.anomalies.values() if a.active and case.heard_ns[a.id] < since_ns]
+            for a in lost:
+                self._put(case, replace(a, ended_ns=case.heard_ns[a.id]), now_ns, touched)
+        return self._changed(touched, topology, now_ns)
 
     def _resolve(self, topology: Topology, now_ns: int) -> list[IncidentChange]:
         changes = []

@@ -3,6 +3,7 @@ from __future__ import annotations
 import pickle
 from dataclasses import replace
 
+import msgspec
 import pytest
 
 from agent.correlation.incidents import (
@@ -15,6 +16,7 @@ from agent.correlation.incidents import (
 )
 from agent.correlation.topology import Topology
 from agent.detection.anomaly import Anomaly, AnomalyEvent, EventKind, Side, Signal
+from agent.errors import Malformed
 from tests.unit.detection.builders import T0, S, Sp, frame
 
 CALLS = (("front", "checkout"), ("checkout", "payment"), ("front", "catalogue"), ("far", "away"))
@@ -211,3 +213,57 @@ def test_goes_on_after_pickling() -> None:
 
 def test_weights_are_at_most_one() -> None:
     assert weight(anomaly("front", 50.0)) == 1.0
+
+
+def test_an_anomaly_that_nobody_speaks_of_any_more_ends() -> None:
+    story = Story(IncidentSettings(silent_s=600)).starts(20, anomaly("front")).passes(610)
+    assert story.kinds == ["opened"]
+    story.passes(630).passes(670)
+    assert story.kinds == ["opened", "updated", "resolved"]
+    (ended,) = story.changes[-1].incident.anomalies
+    assert ended.ended_ns == T0 + 20 * S
+
+
+def test_every_word_of_an_anomaly_keeps_it() -> None:
+    story = Story(IncidentSettings(silent_s=600)).starts(20, anomaly("front"))
+    story.starts(500, anomaly("front", 2.0), kind=EventKind.UPDATED).passes(1000)
+    assert story.kinds == ["opened", "updated"]
+
+
+def test_what_was_lost_and_is_heard_of_again_opens_again() -> None:
+    story = Story(IncidentSettings(silent_s=600)).starts(20, anomaly("front")).passes(630).passes(670)
+    story.starts(700, anomaly("front", 2.0), kind=EventKind.UPDATED)
+    assert story.kinds == ["opened", "updated", "resolved", "opened"]
+
+
+def test_what_is_told_again_changes_nothing() -> None:
+    one, worse = anomaly("front"), anomaly("front", 2.0)
+    story = Story().starts(20, one).starts(30, worse, kind=EventKind.UPDATED).ends(60, worse).passes(100)
+    before = story.book.incidents()
+    assert story.kinds == ["opened", "updated", "updated", "resolved"]
+    story.starts(20, one).starts(30, worse, kind=EventKind.UPDATED).ends(60, worse)
+    assert len(story.changes) == 4
+    assert story.book.incidents() == before
+
+
+def test_comes_back_from_its_bytes_and_goes_on() -> None:
+    story = (
+        Story().starts(20, anomaly("front"), anomaly("away", 0.5)).starts(60, anomaly("checkout", 0.7, 45))
+    )
+    back = Story()
+    back.book = IncidentBook.from_bytes(story.book.to_bytes())
+    assert back.book.incidents() == story.book.incidents()
+    for one in (story, back):
+        one.changes.clear()
+        one.starts(70, anomaly("away", 1.2), kind=EventKind.UPDATED)
+        one.ends(90, anomaly("front"), anomaly("checkout", 0.7, 45)).passes(130)
+    assert back.changes == story.changes
+    assert "resolved" in back.kinds
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"\xc1", b"\x80", msgspec.msgpack.encode({"format": 99, "waiting": {}, "cases": {}})]
+)
+def test_refuses_bytes_that_are_no_book(data: bytes) -> None:
+    with pytest.raises(Malformed, match="incidents"):
+        IncidentBook.from_bytes(data)
