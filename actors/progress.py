@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Mapping
 import structlog
 
 from actors.ports import Health
+from agent.errors import ObservabilityError
 
 
 class Progress:
@@ -25,16 +26,17 @@ class Progress:
 
     @contextlib.asynccontextmanager
     async def starting(self) -> AsyncIterator[bool]:
-        """Guards the one start: yields whether it is still to be done; an error makes the state failed,
-        and the next call tries again."""
+        """Guards the one start: yields whether it is still to be done. An error ends the block, makes the
+        state failed with the reason in ``detail``, and goes no further: the caller answers with its health,
+        and the next call tries again. A cancelled start stays starting."""
         async with self._lock:
             try:
                 yield self.state != "ready"
             except Exception as error:
-                self.state, self.detail = "failed", f"{type(error).__name__}: {error}"
-                structlog.get_logger().error("start failed", actor=self.name, error=self.detail)
-                raise
-            self.state, self.detail = "ready", ""
+                self.state, self.detail = "failed", reason(error)
+                structlog.get_logger().error("start failed", actor=self.name, exc_info=error)
+            else:
+                self.state, self.detail = "ready", ""
 
     def health(self, figures: Mapping[str, float], refused: Mapping[str, int]) -> Health:
         return Health(
@@ -49,3 +51,8 @@ class Progress:
             refused=dict(refused),
             listens=dict(self.listens),
         )
+
+
+def reason(error: Exception) -> str:
+    """What a person is to read of an error: those raised on purpose speak for themselves."""
+    return str(error) if isinstance(error, ObservabilityError) else f"{type(error).__name__}: {error}"

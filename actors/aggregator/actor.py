@@ -23,6 +23,7 @@ class RunningAggregator:
         self._settings = settings
         self._progress = Progress(AGGREGATOR, "aggregator")
         self._aggregator: Aggregator | None = None
+        self._database: Database | None = None
 
     def __repr__(self) -> str:
         return repr(self._aggregator) if self._aggregator else "Aggregator(starting)"
@@ -37,6 +38,7 @@ class RunningAggregator:
     async def stop(self) -> None:
         if self._aggregator is not None:
             await self._aggregator.stop()
+        await self._close_database()
 
     async def health(self) -> Health:
         health = self._progress.health({}, {})
@@ -55,8 +57,12 @@ class RunningAggregator:
         configure(self._settings.general.log_level, self._settings.general.log_format, AGGREGATOR)
         found = connect(self._settings)
         ports = Ports(found.supervisor, found.gateway, found.streams, found.correlator)
-        aggregator = Aggregator(self._settings, ports, await self._store())
-        await aggregator.start()
+        try:
+            aggregator = Aggregator(self._settings, ports, await self._store())
+            await aggregator.start()
+        except BaseException:  # the next start begins anew
+            await self._close_database()
+            raise
         self._aggregator = aggregator
 
     async def _store(self) -> KeptIncidents | None:
@@ -64,12 +70,17 @@ class RunningAggregator:
         database = self._settings.database
         if not database.url:
             return None
-        pool = await Database.open(
+        self._database = await Database.open(
             database.url.reveal(),
             max_connections=database.pool_size,
             statement_timeout_s=database.statement_timeout_s,
         )
-        return KeptIncidents(IncidentStore(pool))
+        return KeptIncidents(IncidentStore(self._database))
+
+    async def _close_database(self) -> None:
+        database, self._database = self._database, None
+        if database is not None:
+            await database.close()
 
 
 AggregatorActor = actor(RunningAggregator, max_concurrency=1000)
