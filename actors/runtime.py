@@ -30,7 +30,8 @@ from actors.places import (
     stream_count,
     stream_name,
 )  # fmt: skip
-from actors.ports import Status
+from actors.placing import on_this_node
+from actors.ports import Health, Status
 from actors.supervisor import Place, SupervisorActor
 from actors.warm import is_warm, warm_in_subprocess
 from agent.errors import ObservabilityError, SettingsError
@@ -40,6 +41,7 @@ from agent.store.embedded import EmbeddedPostgres
 from agent.store.migrations import migrate_up
 
 READY_S = 120.0
+FAILED_S = 5.0  # a start that fails is tried again: a port may be about to be freed
 END_S = 30.0
 
 # A line for each thing that is started: what it is, and where it listens or what it does.
@@ -102,11 +104,9 @@ class Layer:
         if not is_warm():
             self._say("kernels", "compiling them, once; this takes a minute")
             warm_in_subprocess()
-        settings = self._settings = self._open_database(self._settings)
+        settings = self._settings = self._open_database(_counted(self._settings))
         dashboard = self._open_ray(settings)
-        self._supervisor = SupervisorActor.options(
-            name=SUPERVISOR, namespace=settings.ray.namespace, lifetime="detached", get_if_exists=True
-        ).remote(settings, places(settings), dashboard)
+        self._supervisor = _new_supervisor(settings, dashboard)
         self.ports = connect(settings)
         return self._wait_ready()
 
@@ -156,7 +156,9 @@ class Layer:
                 ) from None
             self._say("Ray", f"joined {settings.ray.address}")
         else:
+            # "local": without it Ray joins whatever cluster `ray start` once made on this machine.
             context = ray.init(
+                address="local",
                 include_dashboard=True,
                 dashboard_host="127.0.0.1",
                 dashboard_port=settings.ray.dashboard_port or None,
@@ -172,25 +174,66 @@ class Layer:
         return f"http://{context.dashboard_url}" if context.dashboard_url else ""
 
     def _wait_ready(self) -> Status:
-        deadline = time.monotonic() + READY_S
+        began_s, failing = time.monotonic(), Failing()
         said: set[str] = set()
         while True:
-            status = self.status()
-            for health in status.actors:
+            status = self._ask_supervisor()
+            for health in status.actors if status else ():
                 if health.state == "ready" and health.name not in said:
                     said.add(health.name)
                     self._say(
                         health.name, ", ".join(f"{k} {v}" for k, v in health.listens.items()) or "ready"
                     )
-            if status.state == "ready":
+            if status and status.state == "ready":
                 return status
-            failed = [health for health in status.actors if health.state == "failed"]
-            if failed or time.monotonic() > deadline:
-                waiting = failed or [health for health in status.actors if health.state != "ready"]
+            now_s = time.monotonic()
+            waiting = failing.for_long(status, now_s)
+            if not waiting and now_s - began_s > READY_S:
+                if status is None:
+                    raise StartError("the supervisor does not answer; look at the Ray logs")
+                waiting = [health for health in status.actors if health.state != "ready"]
+            if waiting:
                 raise StartError(
                     "; ".join(f"{h.name} is {h.state}: {h.detail or 'no answer yet'}" for h in waiting)
                 )
             time.sleep(0.1)
+
+    def _ask_supervisor(self) -> Status | None:
+        try:
+            return self.status()
+        except RayError:  # it is restarting
+            return None
+
+
+def _counted(settings: Settings) -> Settings:
+    """With the number of streams said: on another machine "one a core" is another number."""
+    return replace(settings, streams=replace(settings.streams, count=stream_count(settings)))
+
+
+def _new_supervisor(settings: Settings, dashboard: str) -> Any:
+    """Raises ``StartError`` where a layer runs already: its actors have other settings, and its owner."""
+    namespace, actors = settings.ray.namespace, places(settings)
+    placed = SupervisorActor.options(
+        name=SUPERVISOR, namespace=namespace, lifetime="detached", **on_this_node(settings)
+    )
+    try:
+        return placed.remote(settings, actors, dashboard)
+    except ValueError:  # Ray's word for a name that is taken
+        raise StartError(
+            f"a layer already runs in namespace {namespace} of this Ray cluster; stop it, or set ray.namespace"
+        ) from None
+
+
+class Failing:
+    """Which actors have been failed since ``FAILED_S``, without a break."""
+
+    def __init__(self) -> None:
+        self._since_s: dict[str, float] = {}
+
+    def for_long(self, status: Status | None, now_s: float) -> list[Health]:
+        failed = [health for health in status.actors if health.state == "failed"] if status else []
+        self._since_s = {health.name: self._since_s.get(health.name, now_s) for health in failed}
+        return [health for health in failed if now_s - self._since_s[health.name] >= FAILED_S]
 
 
 def _end_actors(supervisor: Any) -> None:

@@ -71,6 +71,27 @@ def test_a_killed_actor_heals_and_nothing_acknowledged_is_lost(
     assert found(api, services) == taken
 
 
+@pytest.mark.ray
+def test_a_killed_supervisor_goes_on_watching_without_being_asked(layer: Layer, otlp: str) -> None:
+    pids = {actor.kind: actor.pid for actor in layer.status().actors}
+    os.kill(pids["supervisor"], signal.SIGKILL)
+    time.sleep(5.0)
+    os.kill(pids["gateway"], signal.SIGKILL)
+    wait_away(otlp)
+    post_until_taken(f"{otlp}/v1/traces", traces("nobody-asked", [1]))
+
+
+def wait_away(otlp: str) -> None:
+    deadline = time.monotonic() + 5
+    while time.monotonic() < deadline:
+        try:
+            requests.get(otlp, timeout=1)
+        except requests.RequestException:
+            return
+        time.sleep(0.02)
+    raise AssertionError("the gateway still answers")
+
+
 def found(api: str, services: list[str]) -> dict[str, int]:
     try:
         return seen(api, services)
