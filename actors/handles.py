@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol, cast
 
 import ray
-from ray.exceptions import GetTimeoutError, PendingCallsLimitExceeded, RayActorError, RayTaskError
+from ray.exceptions import PendingCallsLimitExceeded, RayError, RayTaskError
 
 from actors.places import (
     AGGREGATOR,
@@ -52,7 +52,7 @@ class Proxy:
                 raise
             except PendingCallsLimitExceeded:
                 raise Overloaded(f"{self._name} has too many calls waiting") from None
-            except (RayActorError, GetTimeoutError, ValueError) as error:
+            except (RayError, ValueError) as error:  # ValueError: no actor has the name
                 self._handle = None
                 raise Overloaded(
                     f"{self._name} is away ({type(error).__name__}); it restarts by itself"

@@ -92,11 +92,10 @@ class Committer:
                 touched = await loop.run_in_executor(
                     self._pool, self._write, [w for writes, _ in group for w in writes]
                 )
-            except OSError as error:
-                structlog.get_logger().error("the write-ahead log cannot be written", error=str(error))
-                refusal = Overloaded(
-                    f"the disk refuses the write-ahead log: {error.strerror}", retry_after_s=5
-                )
+            except Exception as error:  # this group is refused; the next one must find the task alive
+                structlog.get_logger().exception("the write-ahead log cannot be written")
+                why = error.strerror if isinstance(error, OSError) else f"{type(error).__name__}: {error}"
+                refusal = Overloaded(f"the disk refuses the write-ahead log: {why}", retry_after_s=5)
                 self._settle(group, refusal)
                 continue
             self.commits += 1
@@ -137,6 +136,10 @@ class Committer:
             try:
                 await self._tell(stream, position)
                 told = position
-            except ObservabilityError:
-                await asyncio.sleep(RETRY_TELL_S)
-                self._moved[stream].set()
+                continue
+            except ObservabilityError:  # it restarts
+                pass
+            except Exception:  # whatever it is: a stream that is not told stands still for good
+                structlog.get_logger().exception("a stream could not be told", stream=stream)
+            await asyncio.sleep(RETRY_TELL_S)
+            self._moved[stream].set()

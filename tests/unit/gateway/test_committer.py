@@ -21,11 +21,11 @@ class Told:
 
     def __init__(self) -> None:
         self.positions: dict[int, int] = {}
-        self.away = False
+        self.away: Exception | None = None
 
     async def __call__(self, stream: int, position: int) -> None:
         if self.away:
-            raise Overloaded("away")
+            raise self.away
         self.positions[stream] = position
 
 
@@ -60,12 +60,17 @@ async def test_many_requests_share_few_commits_and_all_are_in_the_log(tmp_path: 
     assert rows == [100, 100]
 
 
-async def test_a_stream_that_is_away_is_told_later(tmp_path: Path) -> None:
+@pytest.mark.parametrize("error", [Overloaded("away"), RuntimeError("odd")], ids=["away", "odd"])
+async def test_a_stream_that_could_not_be_told_is_told_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    monkeypatch.setattr("actors.gateway.committer.RETRY_TELL_S", 0.0)
     told = Told()
-    told.away = True
+    told.away = error
     async with committer(tmp_path, told) as made:
         await made.commit([(0, entry())])
-        told.away = False
+        await asyncio.sleep(0)
+        told.away = None
         await until(lambda: told.positions.get(0) == made.positions[0])
 
 
@@ -77,16 +82,18 @@ async def test_too_much_waiting_is_refused_and_says_when_to_come_back(tmp_path: 
         await made.commit([(0, entry(10))])
 
 
-async def test_a_disk_that_refuses_is_an_error_for_the_sender_and_not_for_the_next(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    "error", [OSError(28, "No space left"), ValueError("No space left")], ids=["disk", "odd"]
+)
+async def test_a_log_that_refuses_is_an_error_for_the_sender_and_not_for_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
+    def refuse(*_: object) -> int:
+        raise error
+
     async with committer(tmp_path, Told()) as made:
         with monkeypatch.context() as broken:
-            broken.setattr(LogWriter, "append", _full_disk)
+            broken.setattr(LogWriter, "append", refuse)
             with pytest.raises(Overloaded, match="No space left"):
                 await made.commit([(0, entry())])
         await made.commit([(0, entry())])
-
-
-def _full_disk(*_: object) -> int:
-    raise OSError(28, "No space left on device")
