@@ -150,6 +150,11 @@ class RedAccumulator:
         series = np.asarray([self._series(int(code)) for code in distinct], np.int32)[inverse]
         self._add(series, counted, spans)
 
+    @property
+    def crowded(self) -> bool:
+        """Whether it is time to drain: half of the room is taken."""
+        return 2 * self._rows.used > self.settings.max_pending_rows
+
     def drain(self) -> RedBins:
         """All increments since the last drain."""
         rows, self._rows = self._rows, _Rows(64)

@@ -7,7 +7,10 @@ overlaps its range, so increments that came late are in the answer without any m
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numba import njit
@@ -60,15 +63,30 @@ class _Segment:
 
 
 class RedStore:
+    """One thread may add while others ask."""
+
     def __init__(self, settings: RedStoreSettings | None = None) -> None:
         self.settings = settings or RedStoreSettings()
         self.bytes = 0
         self._codes: dict[RedKey, int] = {}
         self._segments: dict[int, list[_Segment]] = {}
+        # A query's compiled loop must not meet keys or segments that change under it.
+        self._lock = threading.Lock()
+
+    def __getstate__(self) -> dict[str, Any]:
+        with self._lock:
+            return {name: value for name, value in self.__dict__.items() if name != "_lock"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__ |= state
+        self._lock = threading.Lock()
 
     def add(self, bins: RedBins) -> None:
-        if len(bins) == 0:
-            return
+        if len(bins):
+            with self._lock:
+                self._add(bins)
+
+    def _add(self, bins: RedBins) -> None:
         table = np.asarray([self._codes.setdefault(k, len(self._codes)) for k in bins.keys], np.int32)
         minute = bins.bin_start_ns // _SEGMENT_NS
         for which in np.unique(minute):
@@ -77,8 +95,11 @@ class RedStore:
 
     def keys(self) -> tuple[RedKey, ...]:
         """The series that have bins here, sorted."""
-        names = list(self._codes)
-        present = {int(c) for parts in self._segments.values() for p in parts for c in np.unique(p.series)}
+        with self._lock:
+            names = list(self._codes)
+            present = {
+                int(c) for parts in self._segments.values() for p in parts for c in np.unique(p.series)
+            }
         return tuple(sorted(names[code] for code in present))
 
     def query(
@@ -101,27 +122,30 @@ class RedStore:
                 "and the step be positive"
             )
         steps = -(-(end_ns - start_ns) // step_ns)
-        wanted = np.asarray(
-            [
-                key.tenant == tenant
-                and key.kind is kind
-                and (service is None or key.service == service)
-                and (operation is None or key.operation == operation)
-                for key in self._codes
-            ],
-            np.bool_,
-        )
         sums = np.zeros((3, steps), np.int64)
         buckets = np.zeros((steps, BUCKETS))
-        for minute, parts in self._segments.items():
-            if (minute + 1) * _SEGMENT_NS <= start_ns or minute * _SEGMENT_NS >= end_ns:
-                continue
-            for p in parts:
+        with self._lock:
+            wanted = np.asarray(
+                [
+                    key.tenant == tenant
+                    and key.kind is kind
+                    and (service is None or key.service == service)
+                    and (operation is None or key.operation == operation)
+                    for key in self._codes
+                ],
+                np.bool_,
+            )
+            for p in self._overlapping(start_ns, end_ns):
                 _add_up(
                     wanted, p.series, p.bin_start_ns, p.count, p.errors, p.sum_ns, p.offsets, p.bucket, p.amount,
                     start_ns, end_ns, step_ns, sums, buckets,
                 )  # fmt: skip
         return _rendered(start_ns, step_ns, sums, buckets)
+
+    def _overlapping(self, start_ns: int, end_ns: int) -> Iterator[_Segment]:
+        for minute, parts in self._segments.items():
+            if (minute + 1) * _SEGMENT_NS > start_ns and minute * _SEGMENT_NS < end_ns:
+                yield from parts
 
     def _append(self, minute: int, segment: _Segment) -> None:
         parts = self._segments.setdefault(minute, [])

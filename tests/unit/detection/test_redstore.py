@@ -1,3 +1,6 @@
+import pickle
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 
@@ -64,3 +67,22 @@ def test_memory_is_bounded_when_names_flood() -> None:
     assert store.bytes < 110_000
     assert len(store.keys()) < 2000
     assert store.query("a", None, T0 + 9940 * S, T0 + 10_000 * S, 60).count.tolist() == [60]
+
+
+def test_asking_while_another_thread_adds_is_safe() -> None:
+    store = RedStore(RedStoreSettings(max_bytes=50_000))
+    with ThreadPoolExecutor(1) as pool:
+        adding = pool.submit(
+            lambda: [store.add(bin_of(5 * i, (key("a", f"op{i}"), [0.1], 0))) for i in range(400)]
+        )
+        while not adding.done():
+            store.query("a", None, T0, T0 + 2000 * S, 60)
+            store.keys()
+        adding.result()
+    assert store.keys()
+
+
+def test_a_store_pickles() -> None:
+    again = pickle.loads(pickle.dumps(filled()))
+    filled(again, 1)
+    assert again.query("b", None, T0, T0 + 5 * S, 5).count.tolist() == [2]
