@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
 from typing import Any
 
 import msgspec
+import structlog
 
 from actors.places import log_folder, stream_name
 from actors.placing import actor
 from actors.ports import Health, LiveBatch, RedSeries, SourceInfo
 from actors.progress import Progress
-from actors.stream.core import JOURNAL_ENTRIES, Increment, Stream
+from actors.stream.core import Increment, Stream
+from actors.stream.journal import Journal
 from actors.stream.live import LiveFeed
 from actors.stream.lookup import find_log, find_samples, find_trace, red_series, source_infos
 from agent.errors import Overloaded
@@ -21,14 +22,16 @@ from agent.observe import configure
 from agent.settings import Settings
 from agent.telemetry.frames import Telemetry
 from agent.windows.log import LogReader
+from agent.windows.tenant import Applied, TenantWindow
 
 READ_YOUR_WRITES_S = 5.0
 YIELD_RECORDS = 16
 
 
 class Increments(msgspec.Struct, frozen=True):
-    """What came after a cursor. Another ``epoch`` than the last time: the stream restarted and this is
-    everything it holds, from the start."""
+    """What came after a cursor, a page of it: ``cursor`` is that of the last item here, and whoever gets
+    items asks again. Another ``epoch`` than the last time: the stream restarted and this is what it holds,
+    from the start."""
 
     epoch: int
     cursor: int
@@ -46,31 +49,34 @@ class SourceStream:
         self._reader = LogReader(log_folder(settings, number))
         self._stream = Stream(number, settings.streams, self._reader)
         self._live = LiveFeed(self._epoch)
-        self._journal: deque[tuple[int, Increment]] = deque(maxlen=JOURNAL_ENTRIES)
-        self._cursor = 0
+        self._journal = Journal()
         self._target = 0
         self._applying = asyncio.Lock()
         self._applied = asyncio.Event()
 
     def __repr__(self) -> str:
-        sources = sum(len(tenant.window.sources.states) for tenant in self._stream.tenants.values())
+        sources = sum(len(tenant.window.sources.states) for tenant in list(self._stream.tenants.values()))
         return f"Stream({self._number}: {sources} sources, {self._stream.nbytes >> 20} MiB)"
 
     async def start(self) -> Health:
         """Read the log from the start of what it holds; does nothing when that is done."""
         async with self._progress.starting() as wanted:
             if wanted:
-                await asyncio.to_thread(self._stream.recover)
+                await asyncio.to_thread(self._stream.recover, self._journal.add)
         return await self.health()
 
     async def health(self) -> Health:
         stream = self._stream
         figures = {f"{signal}_total": float(rows) for signal, rows in stream.rows.items()}
         figures |= {
-            "sources": float(sum(len(tenant.window.sources.states) for tenant in stream.tenants.values())),
-            "series": float(sum(len(tenant.window.series) for tenant in stream.tenants.values())),
+            "sources": float(
+                sum(len(tenant.window.sources.states) for tenant in list(stream.tenants.values()))
+            ),
+            "series": float(sum(len(tenant.window.series) for tenant in list(stream.tenants.values()))),
             "window_bytes": float(stream.nbytes),
             "log_position_bytes": float(stream.position),
+            "red_spans_refused_total": float(stream.red_spans_refused),
+            "journal_bytes": float(self._journal.nbytes),
             "behind_bytes": float(max(0, self._target - stream.position)),
         }
         left_out = {reason: rows for reason, rows in stream.left_out.items() if rows}
@@ -79,13 +85,14 @@ class SourceStream:
     async def advance(self, position: int) -> None:
         """The log is durable up to ``position``: apply it. Saying so twice does nothing twice."""
         self._target = max(self._target, position)
-        if self._progress.state != "ready":
-            raise Overloaded(f"{self._progress.name} is starting")
+        self._check_ready()
         async with self._applying:
             now_s = time.monotonic()
             for done, (window, applied) in enumerate(self._stream.follow(self._target)):
                 if self._live.wanted(window.tenant, now_s):
-                    self._live.publish(window, applied)
+                    self._publish(window, applied)
+                if self._stream.crowded:
+                    self._journal.add(self._stream.drain())
                 if done % YIELD_RECORDS == 0:
                     self._live.wake()
                     await asyncio.sleep(0)
@@ -95,12 +102,11 @@ class SourceStream:
 
     async def increments(self, epoch: int, cursor: int) -> Increments:
         """What the detectors have not seen yet."""
-        for increment in self._stream.drain():
-            self._cursor += 1
-            self._journal.append((self._cursor, increment))
+        self._check_ready()
+        self._journal.add(self._stream.drain())
         after = cursor if epoch == self._epoch else 0
-        items = tuple(increment for at, increment in self._journal if at > after)
-        return Increments(self._epoch, self._cursor, items, self._stream.watermarks())
+        last, items = self._journal.after(after)
+        return Increments(self._epoch, last, items, self._stream.watermarks())
 
     async def telemetry(self, tenant: str, start_ns: int, end_ns: int, min_position: int) -> Telemetry | None:
         """All signals of ``[start_ns, end_ns)`` that were acknowledged up to ``min_position`` at least."""
@@ -120,7 +126,8 @@ class SourceStream:
     async def red(
         self, tenant: str, service: str | None, start_ns: int, end_ns: int, step_s: float, by_operation: bool
     ) -> list[RedSeries]:
-        await self.increments(self._epoch, self._cursor)
+        self._check_ready()
+        self._journal.add(self._stream.drain())
         return await asyncio.to_thread(
             red_series, self._stream, tenant, service, start_ns, end_ns, step_s, by_operation
         )
@@ -137,6 +144,17 @@ class SourceStream:
         return await asyncio.to_thread(
             find_samples, self._stream, tenant, service, instance, metric, start_ns, end_ns
         )
+
+    def _publish(self, window: TenantWindow, applied: Applied) -> None:
+        try:
+            self._live.publish(window, applied)
+        except Exception:  # what cannot be rendered must not hold up the windows
+            structlog.get_logger().exception("not shown live", stream=self._number, position=applied.position)
+
+    def _check_ready(self) -> None:
+        """Until then the log is applied in another thread, and what came of it is not whole."""
+        if self._progress.state != "ready":
+            raise Overloaded(f"{self._progress.name} is starting")
 
     async def _wait_for(self, position: int) -> None:
         """Raises ``Overloaded`` when the log is not applied that far in time."""

@@ -1,17 +1,18 @@
 """One stream, free of Ray: a log to follow, a window a tenant, RED series, a live feed, and answers.
 
 Order: rows are applied in the order of the log. Loss: none between acknowledgement and window, but what is
-counted in ``left_out``. Restart: the constructor's ``recover`` applies the log again from its oldest kept
+counted in ``left_out``; a record that cannot be applied is logged, counted and passed over. Restart: the constructor's ``recover`` applies the log again from its oldest kept
 record, so windows and RED series are as before; readers see a new ``epoch`` and take it from the start.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
+import structlog
 
 from agent.detection.red import RedAccumulator, RedBins
 from agent.detection.redstore import RedStore
@@ -24,7 +25,7 @@ from agent.windows.record import Record
 from agent.windows.tenant import Applied, TenantWindow
 
 TENANT_IDLE_S = 1800.0
-JOURNAL_ENTRIES = 4096
+STEP_RECORDS = 16  # so many records are applied at one watermark
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,30 +55,48 @@ class Stream:
         self.position = reader.start()
         self.received_ns = 0
         self.rows: Counter[str] = Counter()
+        self._failed: Counter[str] = Counter()
+        self._touched: set[str] = set()
 
     @property
     def nbytes(self) -> int:
-        return sum(tenant.window.nbytes for tenant in self.tenants.values())
+        return sum(tenant.window.nbytes for tenant in list(self.tenants.values()))
 
     @property
     def left_out(self) -> Counter[str]:
-        return sum((tenant.window.left_out for tenant in self.tenants.values()), Counter())
+        return sum((tenant.window.left_out for tenant in list(self.tenants.values())), self._failed)
+
+    @property
+    def red_spans_refused(self) -> int:
+        """Spans that no RED series has room for."""
+        return sum(tenant.red.spans_refused for tenant in list(self.tenants.values()))
+
+    @property
+    def crowded(self) -> bool:
+        """Whether so much waits for ``drain`` that it should not wait for a detector."""
+        return any(tenant.red.crowded or tenant.window.fresh_crowded for tenant in self.tenants.values())
 
     def follow(self, position: int) -> Iterator[tuple[TenantWindow, Applied]]:
         """Apply the log up to ``position``, a record a step; yields what went into which window."""
         if position <= self.position:
             return
-        for record in self._reader.read(self.position, position):
-            applied = self._apply(record)
+        for done, record in enumerate(self._reader.read(self.position, position), start=1):
+            applied = self._attempt(record)
             self.position = record.end
             if applied:
                 yield applied
+            if done % STEP_RECORDS == 0:
+                self._advance()
+        self._advance()
         self._bound()
 
-    def recover(self) -> None:
-        """Apply everything that the log still holds."""
+    def recover(self, on_increments: Callable[[list[Increment]], None] | None = None) -> None:
+        """Apply everything that the log still holds. ``on_increments`` takes what would not fit if it waited
+        for the first drain; with None it does."""
         for _ in self.follow(self._reader.end()):
-            pass
+            if on_increments and self.crowded:
+                self._advance()
+                on_increments(self.drain())
 
     def window(self, tenant: str) -> TenantWindow:
         """Raises ``NotFound`` for a tenant that sent nothing here."""
@@ -103,6 +122,21 @@ class Stream:
     def watermarks(self) -> dict[str, int]:
         return {name: tenant.window.watermark_ns for name, tenant in self.tenants.items()}
 
+    def _attempt(self, record: Record) -> tuple[TenantWindow, Applied] | None:
+        """One record that cannot be applied must not hold up all that come behind it."""
+        try:
+            return self._apply(record)
+        except Exception:
+            self._failed["failed_records"] += 1
+            structlog.get_logger().exception(
+                "a record of the log cannot be applied; going on behind it",
+                stream=self.number,
+                position=record.position,
+                tenant=record.meta.tenant,
+                signal=record.meta.signal,
+            )
+            return None
+
     def _apply(self, record: Record) -> tuple[TenantWindow, Applied] | None:
         self.received_ns = max(self.received_ns, record.meta.received_ns)
         name = record.meta.tenant
@@ -111,13 +145,19 @@ class Stream:
         tenant = self.tenants[name]
         tenant.last_received_ns = max(tenant.last_received_ns, record.meta.received_ns)
         applied = tenant.window.apply(record)
-        tenant.window.advance()
+        self._touched.add(name)
         if applied is None:
             return None
         self.rows[applied.signal.value] += len(applied.rows)
         if applied.signal is Signal.SPANS:
             tenant.red.observe(_span_frame(tenant.window, applied))
         return tenant.window, applied
+
+    def _advance(self) -> None:
+        """Move the watermarks of the tenants that sent something."""
+        for name in self._touched:
+            self.tenants[name].window.advance()
+        self._touched.clear()
 
     def _bound(self) -> None:
         """Keep the windows within their bytes, and the log within what the windows refer to."""

@@ -14,7 +14,7 @@ from actors.stream.core import Stream, Tenant
 from actors.stream.live import hex_ids
 from agent.detection.red import RedKind
 from agent.errors import BadInput, NotFound
-from agent.telemetry.frames import split_ref
+from agent.telemetry.frames import Series, split_ref
 from agent.telemetry.otlp_details import log_details, span_details
 from agent.windows.log import LogReader
 
@@ -119,10 +119,11 @@ def find_trace(stream: Stream, reader: LogReader, tenant: str, trace_id: str) ->
 
 def find_log(stream: Stream, reader: LogReader, tenant: str, ref: int) -> dict[str, Any]:
     """Raises ``NotFound`` when the record has left the window."""
-    rows = stream.window(tenant).logs.where(ref=np.int64(ref))
+    window = stream.window(tenant)
+    rows = window.logs.where(ref=np.int64(ref))
     if not len(rows["ref"]):
         raise NotFound(f"log:{ref} is not in the hot window of stream {stream.number} (any more)")
-    source = stream.window(tenant).sources.table()[rows["source"][0]]
+    source = window.sources.table()[rows["source"][0]]
     return {
         "ref": ref,
         "service": source.service,
@@ -141,13 +142,15 @@ def find_samples(
     held = stream.tenants.get(tenant)
     if held is None:
         return []
-    wanted = [
-        series.source.service == service
-        and instance in ("", series.source.instance)
-        and series.name == metric
-        for series in held.window.series
-    ]
-    frame = held.window.metric_frame(start_ns, end_ns, np.asarray(wanted, np.bool_))
+
+    def wanted(series: Series) -> bool:
+        return (
+            series.source.service == service
+            and instance in ("", series.source.instance)
+            and series.name == metric
+        )
+
+    frame = held.window.metric_frame(start_ns, end_ns, wanted)
     return list(_rendered(frame))
 
 

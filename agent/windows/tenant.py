@@ -48,7 +48,7 @@ from agent.telemetry.frames import (
 from agent.telemetry.otlp_attributes import point_labels, resource_attributes
 from agent.telemetry.shapes import shape_hashes, shape_text
 from agent.telemetry.source import Source
-from agent.windows.columns import ColumnWindow, Columns
+from agent.windows.columns import Columns, ColumnWindow
 from agent.windows.hashindex import HashIndex, SeenSet
 from agent.windows.record import Record
 from agent.windows.sources import Sources
@@ -66,7 +66,8 @@ SAMPLE_SCHEMA: Mapping[str, Any] = {"time_ns": np.int64, "series": np.int32, "va
 
 OTHER = "…other"
 CHUNKS_A_WINDOW = 8  # the log is kept for so many parts of a window longer than the window
-MAX_FRESH = 4096  # batches kept for a detector that is away; it misses the older samples
+# Batches and samples kept for a detector that is away; it misses the older ones.
+MAX_FRESH, MAX_FRESH_ROWS = 4096, 1 << 20
 SERIES_SHIFT = np.uint64(0x9E3779B97F4A7C15)
 
 
@@ -122,6 +123,7 @@ class TenantWindow:
         self._seen_spans = SeenSet()
         self._seen_bodies = SeenSet(1 << 16)
         self._fresh: list[tuple[I32, I64, npt.NDArray[np.float64]]] = []
+        self._fresh_rows = 0
         self.left_out: Counter[str] = Counter()
         self.watermark_ns = 0
 
@@ -187,19 +189,30 @@ class TenantWindow:
         """Whether samples have come since ``take_fresh_metrics``."""
         return bool(self._fresh)
 
+    @property
+    def fresh_crowded(self) -> bool:
+        """Whether the oldest of the fresh samples are soon let go of."""
+        return len(self._fresh) > MAX_FRESH // 4 or self._fresh_rows > MAX_FRESH_ROWS // 4
+
     def take_fresh_metrics(self) -> MetricFrame:
         """The samples that have come since the last call, without histogram buckets."""
-        fresh, self._fresh = self._fresh, []
+        fresh, self._fresh, self._fresh_rows = self._fresh, [], 0
         code, time_ns, value = (
             np.concatenate([np.empty(0, t), *(f[i] for f in fresh)])
             for i, t in enumerate((np.int32, np.int64, np.float64))
         )
         return self._metric_frame(code, time_ns, value, self._scalar_series())
 
-    def metric_frame(self, start_ns: int, end_ns: int, wanted: Bool | None = None) -> MetricFrame:
-        """The samples of a stretch by series; ``wanted`` masks the table of series."""
+    def metric_frame(
+        self, start_ns: int, end_ns: int, wanted: Callable[[Series], bool] | None = None
+    ) -> MetricFrame:
+        """The samples of a stretch by series, those that ``wanted`` picks."""
+        # The rows before the mask: the series of every row taken have a place in it then.
         rows = self.samples.between(start_ns, end_ns)
-        keep = self._scalar_series() if wanted is None else wanted
+        if wanted is None:
+            keep = self._scalar_series()
+        else:
+            keep = np.asarray([wanted(series) for series in self.series[:]], np.bool_)
         return self._metric_frame(rows["series"], rows["time_ns"], rows["value"], keep)
 
     def _metric_frame(
@@ -218,7 +231,7 @@ class TenantWindow:
         )
 
     def _scalar_series(self) -> Bool:
-        return np.asarray(self._scalar, np.bool_)
+        return np.asarray(self._scalar[:], np.bool_)
 
     def _log_frame(self, columns: Mapping[str, npt.NDArray[Any]]) -> LogFrame:
         rows = {name: column for name, column in columns.items() if name != "size"}
@@ -303,9 +316,16 @@ class TenantWindow:
             time_ns, value = batch.time_ns[rows], batch.value[rows]
             samples: Columns = {"time_ns": time_ns, "series": series, "value": value}
             self.samples.append(samples, record.position, self.watermark_ns)
-            self._fresh.append((series, time_ns, value))
-            del self._fresh[:-MAX_FRESH]
+            self._keep_fresh(series, time_ns, value)
         return rows, source, series
+
+    def _keep_fresh(self, series: I32, time_ns: I64, value: npt.NDArray[np.float64]) -> None:
+        self._fresh.append((series, time_ns, value))
+        self._fresh_rows += len(series)
+        while len(self._fresh) > MAX_FRESH or (len(self._fresh) > 1 and self._fresh_rows > MAX_FRESH_ROWS):
+            missed = len(self._fresh.pop(0)[0])
+            self._fresh_rows -= missed
+            self.left_out["missed_by_detectors"] += missed
 
     def _series_codes(self, batch: MetricBatch, rows: I64, source: int) -> I32:
         """The series of the rows of one source; -1 for those past its limit."""

@@ -8,8 +8,12 @@ import pytest
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.metrics.v1.metrics_pb2 import AGGREGATION_TEMPORALITY_CUMULATIVE
 
+from actors.stream.core import Increment, Stream
+from agent.detection.red import RedSettings
 from agent.errors import NotFound
 from agent.telemetry.batch import Signal
+from agent.windows.log import LogReader
+from agent.windows.tenant import TenantWindow
 from tests.otlp import NOW_NS, gauge, logs, several, traces
 from tests.unit.stream.feeding import Fed
 
@@ -143,3 +147,44 @@ def test_an_updowncounter_is_a_gauge_and_a_counter_a_running_total(tmp_path: Pat
     assert {s.name: bool(c) for s, c in zip(frame.series, frame.cumulative, strict=True)} == {
         "memory": False, "in.use": False, "requests": True,
     }  # fmt: skip
+
+
+def test_a_record_that_cannot_be_applied_is_counted_and_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fed = Fed(tmp_path)
+    fed.send(Signal.SPANS, traces("cart", [1], NOW_NS))
+
+    def poisoned(*_: object) -> None:
+        raise ValueError("odd record")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(TenantWindow, "apply", poisoned)
+        assert fed.send(Signal.SPANS, traces("cart", [2], NOW_NS)) == []
+    assert len(fed.send(Signal.SPANS, traces("cart", [3], NOW_NS))) == 1
+    assert fed.stream.left_out == {"failed_records": 1}
+    assert fed.stream.position == fed.writer.position
+
+
+def test_a_restart_hands_out_what_would_not_fit_until_the_first_drain(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fed = Fed(tmp_path)
+    for i in range(40):
+        fed.send(Signal.SPANS, traces("cart", [i + 1], NOW_NS + i * 10 * S), received_ns=NOW_NS + i * 10 * S)
+    small = RedSettings(max_pending_rows=10)
+    monkeypatch.setattr("agent.detection.red.RedSettings", lambda: small)
+    taken: list[Increment] = []
+    again = Stream(0, fed.settings, LogReader(fed.folder))
+    again.recover(taken.extend)
+    taken += again.drain()
+    assert sum(int(increment.red.count.sum()) for increment in taken) == 40
+    assert again.red_spans_refused == 0
+    assert taken[-1].watermark_ns == NOW_NS + 390 * S
+
+
+def test_the_watermark_is_the_same_however_many_records_come_at_once(tmp_path: Path) -> None:
+    fed = Fed(tmp_path, window_s=60.0)
+    for i in range(50):
+        fed.send(Signal.SPANS, traces("cart", [i + 1], NOW_NS + i * S))
+    assert fed.restarted().watermarks() == fed.stream.watermarks() == {"default": NOW_NS + 49 * S}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -71,3 +72,17 @@ def test_sources_are_listed_with_what_they_sent(fed: Fed) -> None:
     [source] = source_infos(fed.stream, "default")
     assert (source.spans, source.logs, source.samples) == (2, 2, 1)
     assert source_infos(fed.stream, "unknown") == []
+
+
+def test_samples_that_come_while_a_metric_is_opened_do_no_harm(
+    fed: Fed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    between = fed.window.samples.between
+
+    def meanwhile(start_ns: int, end_ns: int) -> Any:
+        fed.send(Signal.METRICS, gauge("cart", "depth", [1.0, 2.0, 3.0], NOW_NS))
+        return between(start_ns, end_ns)
+
+    monkeypatch.setattr(fed.window.samples, "between", meanwhile)
+    [series] = find_samples(fed.stream, "default", "cart", "", "queue", 0, NOW_NS + 1)
+    assert series["value"] == [4.0]
