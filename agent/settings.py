@@ -103,7 +103,10 @@ class StreamSettings:
         unit="bytes",
     )
     lateness_s: float = setting(
-        2.0, "How long a stretch of event time is held open for rows that come late.", low=0.0, unit="seconds"
+        5.0,
+        "How long the correlator holds a stretch of event time open for rows that come late, before it learns it.",
+        low=0.0,
+        unit="seconds",
     )
     max_sources: int = setting(
         20_000, "Sources a tenant in one stream; rows of further ones are counted and left out.", low=1

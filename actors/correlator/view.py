@@ -22,7 +22,6 @@ from agent.telemetry.frames import Telemetry
 
 NS = 1_000_000_000
 SLICE_S = 20.0
-LATENESS_S = 5.0
 MAX_TAKE_S = 300.0
 # While an incident is this young, a question is about the time since shortly before its onset; an older one has
 # been wrong all along, and the last two minutes tell as much.
@@ -43,19 +42,26 @@ class TenantView:
     def __init__(self, tenant: str, settings: Settings) -> None:
         self.tenant = tenant
         self._settings = RootCauseSettings(**asdict(settings.rootcause))
+        self._lateness_ns = int(settings.streams.lateness_s * NS)
         self._window_ns = int(settings.streams.window_s * NS)
         self.baseline = Baseline(self._settings)
         self.topology = Topology()
-        self.book = IncidentBook(IncidentSettings(**asdict(settings.incidents)))
+        # A detector ends what lasts for ``adapt_after_s``, so it has lost what it says nothing of for twice that.
+        silent_s = 2 * settings.detection.adapt_after_s
+        self.book = IncidentBook(IncidentSettings(**asdict(settings.incidents), silent_s=silent_s))
         self.cursor_ns = 0
         self.mark_ns = 0
+
+    def come_to(self, mark_ns: int) -> None:
+        """Event time has come that far at least; incidents resolve by it."""
+        self.mark_ns = max(self.mark_ns, mark_ns)
 
     def due(self, mark_ns: int) -> Stretch | None:
         """The next stretch of closed slices to take in, when event time has come to ``mark_ns``; at most
         five minutes at once. None: nothing is closed yet."""
-        self.mark_ns = max(self.mark_ns, mark_ns)
+        self.come_to(mark_ns)
         grid = int(SLICE_S * NS)
-        closed = (self.mark_ns - int(LATENESS_S * NS)) // grid * grid
+        closed = (self.mark_ns - self._lateness_ns) // grid * grid
         start = max(self.cursor_ns, (self.mark_ns - self._window_ns) // grid * grid)
         end = min(closed, start + int(MAX_TAKE_S * NS))
         return Stretch(start, end) if end > start else None

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
 
 from actors.correlator.view import NEW_NORMAL_S, Stretch, TenantView
 from agent.detection.anomaly import Anomaly, AnomalyEvent, EventKind, Side, Signal
-from agent.settings import Settings
+from agent.settings import Settings, StreamSettings
 from agent.telemetry.frames import NO_LOGS, NO_METRICS, NO_SPANS, Telemetry
 
 S = 1_000_000_000
@@ -47,6 +48,25 @@ def test_nothing_is_taken_before_it_is_closed() -> None:
     one = view()
     taken(one, T0)
     assert one.due(T0 + 1 * S) is None
+
+
+@pytest.mark.parametrize("lateness_s", [0.0, 5.0, 30.0])
+def test_a_slice_is_open_for_what_comes_late(lateness_s: float) -> None:
+    settings = Settings(streams=replace(StreamSettings(), lateness_s=lateness_s))
+    one = TenantView("default", settings)
+    end_ns = taken(one, T0)[-1].end_ns + 20 * S
+    assert one.due(end_ns + round(lateness_s * S) - 1) is None
+    assert one.due(end_ns + round(lateness_s * S)) == Stretch(end_ns - 20 * S, end_ns)
+
+
+def test_an_anomaly_that_its_detector_lost_does_not_keep_an_incident_open() -> None:
+    one = view()
+    one.come_to(T0)
+    one.report([started(T0 - 20 * S, T0)])
+    for after_s in (1790, 1810, 1850):
+        one.come_to(T0 + after_s * S)
+        one.report([])
+    assert one.open_incidents() == []
 
 
 def test_after_a_long_pause_only_what_the_windows_hold_is_asked_for() -> None:
