@@ -2,11 +2,13 @@
 
 A body that is malformed or too large is refused whole (``BadInput``); rows that are out of bounds are
 refused one by one and told to the sender as a partial success. Nothing here touches the disk or the net.
+Bodies are taken in several threads at once.
 """
 
 from __future__ import annotations
 
 import re
+import threading
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -14,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from agent.errors import BadInput, Malformed, TooLarge
+from agent.errors import Malformed, TooLarge
 from agent.settings import GatewaySettings
 from agent.telemetry.batch import Batch, Reject, Signal, columns, drop_rejected, take_blocks
 from agent.telemetry.otlp_attributes import resource_attributes
@@ -30,6 +32,7 @@ Buffers = list[bytes | memoryview]
 Decoder = Callable[[bytes], Any]
 
 TENANT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,63}")
+TENANT_IDLE_NS = 3600 * 10**9  # who sent nothing for so long gives the place to another
 MAX_REMEMBERED_RESOURCES = 100_000
 DECODERS: Mapping[Signal, Decoder] = {
     Signal.SPANS: decode_spans,
@@ -68,24 +71,28 @@ class Intake:
             max_name_bytes=settings.max_name_bytes,
             max_row_bytes=settings.max_row_bytes,
         )
-        self._tenants: set[str] = set()
+        self._seen_ns: dict[str, int] = {}  # when each tenant sent last
         self._owners: dict[tuple[str, bytes], int] = {}
+        self._lock = threading.Lock()
         self.counts = Counts()
 
     def accept(self, signal: Signal, body: bytes, tenant: str, now_ns: int) -> Accepted:
         """What is to be written for a body. Raises ``BadInput``."""
         self._check(body, tenant)
         batch, rejected = drop_rejected(screen(DECODERS[signal](body), now_ns, self._limits))
-        self.counts.requests += 1
-        self.counts.bytes += len(body)
-        self.counts.accepted[signal.value] += len(batch)
-        for reject, rows in rejected.items():
-            self.counts.refused[reject.reason] += rows
+        with self._lock:
+            self._admit(tenant, now_ns)
+            self.counts.requests += 1
+            self.counts.bytes += len(body)
+            self.counts.accepted[signal.value] += len(batch)
+            for reject, rows in rejected.items():
+                self.counts.refused[reject.reason] += rows
         return Accepted(len(batch), rejected, tuple(self._records(signal, batch, tenant, now_ns)))
 
-    def refuse(self, error: BadInput) -> None:
+    def refuse(self, reason: str) -> None:
         """Count a body that was refused whole."""
-        self.counts.refused[error.reason] += 1
+        with self._lock:
+            self.counts.refused[reason] += 1
 
     def _check(self, body: bytes, tenant: str) -> None:
         if len(body) > self._settings.max_decoded_bytes:
@@ -94,18 +101,23 @@ class Intake:
                 f"the body has {len(body)} bytes, at most {self._settings.max_decoded_bytes} are taken "
                 "(gateway.max_decoded_bytes): send smaller batches",
             )
-        if tenant in self._tenants:
-            return
-        if not TENANT.fullmatch(tenant):
+        if tenant not in self._seen_ns and not TENANT.fullmatch(tenant):
             raise Malformed(
                 "bad_tenant",
                 "X-Scope-OrgID must be 1 to 64 letters, digits, '.', '_', ':' or '-', beginning with a letter or digit",
             )
-        if len(self._tenants) >= self._settings.max_tenants:
-            raise TooLarge(
-                "too_many_tenants", f"{self._settings.max_tenants} tenants send already (gateway.max_tenants)"
-            )
-        self._tenants.add(tenant)
+
+    def _admit(self, tenant: str, now_ns: int) -> None:
+        """A place for a tenant whose body is good. Raises ``TooLarge`` when all are in use."""
+        if tenant not in self._seen_ns and len(self._seen_ns) >= self._settings.max_tenants:
+            since_ns = now_ns - TENANT_IDLE_NS
+            self._seen_ns = {name: at_ns for name, at_ns in self._seen_ns.items() if at_ns > since_ns}
+            if len(self._seen_ns) >= self._settings.max_tenants:
+                raise TooLarge(
+                    "too_many_tenants",
+                    f"{self._settings.max_tenants} tenants send already (gateway.max_tenants)",
+                )
+        self._seen_ns[tenant] = now_ns
 
     def _records(self, signal: Signal, batch: Any, tenant: str, now_ns: int) -> list[tuple[int, Buffers]]:
         if not len(batch):
@@ -121,9 +133,11 @@ class Intake:
     def _owner(self, batch: Batch, block: int, tenant: str) -> int:
         off, length = int(batch.resource_off[block]), int(batch.resource_len[block])
         key = tenant, batch.raw[off : off + length].tobytes()
-        if key not in self._owners:
-            if len(self._owners) >= MAX_REMEMBERED_RESOURCES:
-                self._owners.clear()
+        found = self._owners.get(key)
+        if found is None:
             source = Source.of(resource_attributes(batch.raw, off, length), tenant)
-            self._owners[key] = owner(source.placement_key, self._streams)
-        return self._owners[key]
+            found = owner(source.placement_key, self._streams)
+            if len(self._owners) >= MAX_REMEMBERED_RESOURCES:
+                self._owners = {}  # another thread may still read the old one
+            self._owners[key] = found
+        return found

@@ -60,7 +60,7 @@ def _export(settings: GatewaySettings, signal: Signal, take: Take, refuse: Refus
         try:
             rejected = await take(signal, body, str(metadata.get("x-scope-orgid", "default")))
         except BadInput as error:
-            refuse(error)
+            refuse(error.reason)
             exhausted = isinstance(error, TooLarge)
             code = grpc.StatusCode.RESOURCE_EXHAUSTED if exhausted else grpc.StatusCode.INVALID_ARGUMENT
             await context.abort(code, error.message)

@@ -25,7 +25,7 @@ WBITS = {"gzip": 31, "deflate": 15}
 INVALID_ARGUMENT, UNAVAILABLE, RESOURCE_EXHAUSTED, UNAUTHENTICATED = 3, 14, 8, 16
 
 Take = Callable[[Signal, bytes, str], Awaitable[dict[Reject, int]]]
-Refuse = Callable[[BadInput], None]
+Refuse = Callable[[str], None]
 
 
 def decompress(body: bytes, encoding: str, max_bytes: int) -> bytes:
@@ -66,7 +66,7 @@ def otlp_app(settings: GatewaySettings, take: Take, refuse: Refuse) -> web.Appli
             signal = PATHS[request.path]
             rejected = await take(signal, body, request.headers.get("X-Scope-OrgID", "default"))
         except BadInput as error:
-            refuse(error)
+            refuse(error.reason)
             return _refusal(content_type, error)
         except Overloaded as error:
             headers = {"Retry-After": str(max(1, round(error.retry_after_s)))}

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from actors.gateway.intake import Intake
-from agent.errors import BadInput
+from agent.errors import BadInput, Malformed
 from agent.settings import GatewaySettings
 from agent.telemetry.batch import Reject, Signal
 from agent.windows import record
@@ -78,6 +78,30 @@ def test_only_so_many_tenants_may_send() -> None:
         door.accept(Signal.SPANS, b"", tenant, NOW_NS)
     with pytest.raises(BadInput, match=r"gateway\.max_tenants"):
         door.accept(Signal.SPANS, b"", "c", NOW_NS)
+
+
+def test_a_body_that_is_refused_takes_no_tenant_s_place() -> None:
+    door = intake(max_tenants=1)
+    with pytest.raises(Malformed):
+        door.accept(Signal.SPANS, b"\xff\xff\xff", "a", NOW_NS)
+    door.accept(Signal.SPANS, b"", "b", NOW_NS)
+
+
+def test_an_idle_tenant_gives_its_place_to_another() -> None:
+    door = intake(max_tenants=2)
+    for tenant, at_s in (("a", 0), ("b", 1800), ("a", 1801), ("c", 5400)):
+        door.accept(Signal.SPANS, b"", tenant, NOW_NS + at_s * 10**9)
+    with pytest.raises(BadInput, match=r"gateway\.max_tenants"):
+        door.accept(Signal.SPANS, b"", "d", NOW_NS + 5400 * 10**9)
+    door.accept(Signal.SPANS, b"", "d", NOW_NS + 5401 * 10**9)
+
+
+def test_many_resources_are_forgotten_and_owned_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    body = several([traces(f"service-{i}", [i + 1], NOW_NS) for i in range(20)])
+    wanted = [stream for stream, _ in intake().accept(Signal.SPANS, body, "default", NOW_NS).writes]
+    monkeypatch.setattr("actors.gateway.intake.MAX_REMEMBERED_RESOURCES", 3)
+    got = [stream for stream, _ in intake().accept(Signal.SPANS, body, "default", NOW_NS).writes]
+    assert got == wanted
 
 
 def test_an_empty_body_is_nothing_to_write() -> None:
