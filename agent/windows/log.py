@@ -31,6 +31,15 @@ def segments(folder: Path) -> list[tuple[int, Path]]:
     return sorted((int(path.stem), path) for path in folder.glob(f"*{SUFFIX}") if path.stem.isdigit())
 
 
+def has_writer(folder: Path) -> bool:
+    """Whether a writer holds the folder, in this process or another."""
+    try:
+        os.close(_locked(folder))
+    except SettingsError:
+        return True
+    return False
+
+
 def end_of_segment(buffer: memoryview) -> int:
     """The offset behind the last whole record of a segment."""
     offset = 0

@@ -71,10 +71,13 @@ def test_memory_is_bounded_when_names_flood() -> None:
 
 def test_asking_while_another_thread_adds_is_safe() -> None:
     store = RedStore(RedStoreSettings(max_bytes=50_000))
+
+    def add() -> None:
+        for i in range(400):
+            store.add(bin_of(5 * i, (key("a", f"op{i}"), [0.1], 0)))
+
     with ThreadPoolExecutor(1) as pool:
-        adding = pool.submit(
-            lambda: [store.add(bin_of(5 * i, (key("a", f"op{i}"), [0.1], 0))) for i in range(400)]
-        )
+        adding = pool.submit(add)
         while not adding.done():
             store.query("a", None, T0, T0 + 2000 * S, 60)
             store.keys()
