@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import aiohttp
 
+from agent.errors import ObservabilityError
 from demo.shop.faults import fault
 from demo.shop.view import Seen
 
@@ -22,6 +23,18 @@ POLL_S = 0.5
 # A person reads the page before asking; the evidence of a fault that has just begun grows meanwhile.
 READ_S = 10.0
 ASK_TRIES = 3
+# An actor that is restarted is back within seconds; the API says 503 meanwhile.
+RETRY_FOR_S = 10.0
+RETRY_PAUSE_S = 0.5
+TOO_MANY, SERVER_ERROR = 429, 500
+
+
+class LayerFailed(ObservabilityError):
+    """The layer's API did not answer, or answered with an error; ``passing`` where it may be better soon."""
+
+    def __init__(self, message: str, *, passing: bool) -> None:
+        super().__init__(message)
+        self.passing = passing
 
 
 class Breakable(Protocol):
@@ -32,23 +45,41 @@ class Breakable(Protocol):
     def seen(self, last_s: float) -> Seen: ...
 
 
+class Api(Protocol):
+    """The part of the layer that a scenario needs."""
+
+    async def incidents_since(self, since_s: float) -> list[dict[str, Any]]: ...
+    async def ask(self, question: str) -> dict[str, Any]: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """``detected_s`` counts from the injection to the incident; None: none was raised. ``right`` says that
-    the first cause named is the true one (for the fault ``none``: that nothing was raised or named)."""
+    """``detected_s`` counts from the injection to the incident; None: none was raised. ``right``: see
+    ``is_right``. ``false_alarms`` are the incidents that were raised before anything was broken."""
 
     fault: str
     detected_s: float | None
     incident: dict[str, Any] | None
     answer: dict[str, Any]
     right: bool
+    false_alarms: tuple[dict[str, Any], ...] = ()
+
+
+def is_right(name: str, *, raised: bool, false_alarm: bool, answer: Mapping[str, Any]) -> bool:
+    """That an incident was raised and the first cause named is the true one; for the fault ``none``, that
+    nothing was raised at any time and nothing is named. A false alarm decides there alone."""
+    if name == "none":
+        return not raised and not false_alarm and answer["verdict"] == "nothing_unusual"
+    causes = answer.get("causes") or []
+    return raised and bool(causes) and fault(name).caused_by(causes[0]["service"])
 
 
 OnTick = Callable[[float], Awaitable[None]]
 
 
 class LayerClient:
-    """The REST calls of a scenario."""
+    """The REST calls of a scenario. What fails for the moment is tried again for ``RETRY_FOR_S``; then, and
+    where trying again is of no use, they raise ``LayerFailed``."""
 
     def __init__(self, url: str) -> None:
         self._url = url.rstrip("/")
@@ -79,11 +110,28 @@ class LayerClient:
     async def _json(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
         if self._http is None:
             raise RuntimeError("use LayerClient inside `async with`")
-        async with self._http.request(method, self._url + path, json=body) as response:
-            reply: dict[str, Any] = await response.json()
-            if response.status >= 400:
-                raise RuntimeError(f"{method} {path}: {response.status} {reply}")
-            return reply
+        deadline = time.monotonic() + RETRY_FOR_S
+        while True:
+            try:
+                return await self._once(self._http, method, path, body)
+            except LayerFailed as failed:
+                if not failed.passing or time.monotonic() >= deadline:
+                    raise
+            await asyncio.sleep(RETRY_PAUSE_S)
+
+    async def _once(
+        self, http: aiohttp.ClientSession, method: str, path: str, body: dict[str, Any] | None
+    ) -> dict[str, Any]:
+        try:
+            async with http.request(method, self._url + path, json=body) as response:
+                said = await response.text(errors="replace")
+                if response.status >= 400:
+                    passing = response.status == TOO_MANY or response.status >= SERVER_ERROR
+                    raise LayerFailed(f"{method} {path}: {response.status} {said[:500]}", passing=passing)
+                reply: dict[str, Any] = await response.json()
+                return reply
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise LayerFailed(f"{method} {path}: no answer ({error!r})", passing=True) from None
 
 
 async def wait(for_s: float, on_tick: OnTick) -> None:
@@ -94,7 +142,7 @@ async def wait(for_s: float, on_tick: OnTick) -> None:
         await asyncio.sleep(POLL_S)
 
 
-async def watch(layer: LayerClient, for_s: float, since_s: float, on_tick: OnTick) -> dict[str, Any] | None:
+async def watch(layer: Api, for_s: float, since_s: float, on_tick: OnTick) -> dict[str, Any] | None:
     """The first incident raised at or after ``since_s``; None when there is none within ``for_s``."""
     began = time.monotonic()
     while (passed := time.monotonic() - began) < for_s:
@@ -109,17 +157,23 @@ async def watch(layer: LayerClient, for_s: float, since_s: float, on_tick: OnTic
 async def run_fault(
     name: str,
     shop: Breakable,
-    layer: LayerClient,
+    layer: Api,
     *,
     limit_s: float,
     on_tick: OnTick,
     on_incident: Callable[[dict[str, Any], float], None],
+    healthy_since_s: float | None = None,
 ) -> Outcome:
-    """Break something, wait for the incident, read it, ask why."""
-    what = fault(name)
+    """Break something, wait for the incident, read it, ask why. ``healthy_since_s`` is when the healthy while
+    before it began (None: it is not looked at); what was raised in it is a false alarm."""
+    false_alarms = await layer.incidents_since(healthy_since_s) if healthy_since_s is not None else []
     injected_s = time.time()
     await shop.inject(name)
-    incident = await watch(layer, limit_s, injected_s, on_tick)
+    # An incident that began in the healthy while may be raised only now; where nothing is broken it counts.
+    since_s = injected_s
+    if name == "none" and not false_alarms and healthy_since_s is not None:
+        since_s = healthy_since_s
+    incident = await watch(layer, limit_s, since_s, on_tick)
     detected_s = time.time() - injected_s if incident else None
     if incident and detected_s is not None:
         on_incident(incident, detected_s)
@@ -130,9 +184,5 @@ async def run_fault(
             break
         await asyncio.sleep(READ_S)
         answer = await layer.ask(QUESTION)
-    causes = answer.get("causes") or []
-    if name == "none":
-        right = incident is None and answer["verdict"] == "nothing_unusual"
-    else:
-        right = incident is not None and bool(causes) and what.caused_by(causes[0]["service"])
-    return Outcome(name, detected_s, incident, answer, right)
+    right = is_right(name, raised=incident is not None, false_alarm=bool(false_alarms), answer=answer)
+    return Outcome(name, detected_s, incident, answer, right, tuple(false_alarms))
