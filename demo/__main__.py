@@ -6,39 +6,53 @@ python -m demo [--fault NAME] [--once]
 from __future__ import annotations
 
 import asyncio
-import math
 import os
 import shutil
 import socket
+import sys
 import time
-from pathlib import Path
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import typer
-from rich.console import Console
-from rich.panel import Panel
-from rich.prompt import Prompt
-from rich.table import Table
+from ray.exceptions import RayError
+from rich.text import Text
 
 from actors.runtime import Layer
-from agent.errors import ObservabilityError
+from agent.errors import ObservabilityError, SettingsError
 from agent.settings import Settings, load
 from chatops.terminal.answers import render as answer_view
+from chatops.terminal.untrusted import shown
+from demo import views
+from demo.prompt import Lines
+from demo.questions import ask_more
 from demo.scenario import QUESTION, LayerClient, Outcome, run_fault, wait, watch
+from demo.screen import DATA_DIR, console, progress, say
 from demo.shop.faults import FAULTS, fault
-from demo.shop.supervisor import Member, Shop
+from demo.shop.process import ProcessFailed
+from demo.shop.supervisor import Shop, ShopClosed
 
-DATA_DIR = Path(".demo")
 BASELINE_S = 90.0
 DETECT_LIMIT_S = 90.0
 QUIET_S = 120.0  # how long ``none`` is watched
-WIDTH = 14
+HOW_ON = (
+    "  what to try: end other copies of the demo; leave it 3 GB of memory; `rm -rf .demo` and once more.\n"
+    "  Ray's logs are in the folder session_latest/logs below its temporary folder (mostly /tmp/ray)."
+)
 
-console = Console()
 
+class Stopwatch:
+    """How long each part of the story took."""
 
-def say(what: str, detail: str) -> None:
-    console.print(f"  [green]✓[/] {what:<{WIDTH}} [dim]{detail}[/]")
+    def __init__(self) -> None:
+        self.parts: list[tuple[str, float]] = []
+        self._since_s = time.monotonic()
+
+    def lap(self, what: str) -> None:
+        now_s = time.monotonic()
+        self.parts.append((what, now_s - self._since_s))
+        self._since_s = now_s
 
 
 def demo_settings() -> Settings:
@@ -67,105 +81,97 @@ def _free(port: int) -> int:
     return port
 
 
-async def tell(layer: LayerClient, name: str, *, once: bool, otlp: str) -> Outcome:
+async def tell(layer: LayerClient, name: str, *, once: bool, otlp: str, times: Stopwatch) -> Outcome:
     """The whole story on the screen; leaves the shop running for questions unless ``once``."""
     shop = Shop((DATA_DIR / "shop").resolve(), otlp, seed=int(time.time()))
     console.rule("2. the shop")
     try:
-        await shop.start(lambda member: say(member.name, _where(member)))
+        with progress("starting the shop's processes"):
+            await shop.start(lambda member: say(member.name, views.where(member, DATA_DIR / "shop")))
+        times.lap("the shop")
         console.rule("3. healthy")
-        await _healthy(shop, layer)
+        healthy_since_s = time.time()
+        await _healthy(shop, layer, healthy_since_s)
+        times.lap("healthy")
         console.rule(f"4. {name}")
-        outcome = await _break(name, shop, layer)
+        outcome = await _break(name, shop, layer, healthy_since_s)
+        times.lap("fault to answer")
         console.rule(f"6. {QUESTION}")
         console.print(answer_view(outcome.answer))
-        _verdict(name, outcome)
-        if not once:
-            await _questions(layer)
+        console.print(views.verdict(outcome))
+        console.print(views.times(times.parts))
+        if not once and sys.stdin is not None:
+            await ask_more(layer, Lines(sys.stdin.fileno()))
         return outcome
     finally:
-        console.print("[dim]ending the shop…[/]")
-        await shop.stop()
+        with progress("ending the shop"):
+            await shop.stop()
 
 
-def _where(member: Member) -> str:
-    version = f" version {member.version}" if member.version else ""
-    return f"{member.url}{version} (pid {member.pid})"
-
-
-async def _healthy(shop: Shop, layer: LayerClient) -> None:
+async def _healthy(shop: Shop, layer: LayerClient, since_s: float) -> None:
     """Let the layer see normal traffic for a while; an incident now would be a false one."""
-    since_s = time.time()
-    with console.status("") as line:
+    with progress("watching normal traffic") as line:
 
         async def tick(passed_s: float) -> None:
-            line.update(
-                f"watching normal traffic, {BASELINE_S - passed_s:3.0f} s to go · last 10 s: {_seen(shop)}"
+            left_s = BASELINE_S - (time.time() - since_s)
+            line.show(
+                f"watching normal traffic, {left_s:.0f} s to go · last 10 s: {views.seen(shop.seen(10.0))}"
             )
 
-        false_alarm = await watch(layer, BASELINE_S, since_s, tick)
-        if false_alarm:
-            console.print(f"  [red]an incident without a fault:[/] {false_alarm['title']}")
+        raised = await watch(layer, BASELINE_S, since_s, tick)
+        if raised:
+            console.print(views.false_alarm(raised))
             await wait(BASELINE_S - (time.time() - since_s), tick)
     say("baseline", f"{BASELINE_S:.0f} s of normal traffic: {shop.seen(BASELINE_S)}")
 
 
-def _seen(shop: Shop) -> str:
-    seen = shop.seen(10.0)
-    return "nothing yet" if math.isnan(seen.p50_ms) else str(seen)
-
-
-async def _break(name: str, shop: Shop, layer: LayerClient) -> Outcome:
-    what = fault(name)
-    console.print(f"  [bold]{what.does}[/]")
+async def _break(name: str, shop: Shop, layer: LayerClient, healthy_since_s: float) -> Outcome:
+    console.print(Text(f"  {fault(name).does}", style="bold"))
     limit_s = QUIET_S if name == "none" else DETECT_LIMIT_S
-    with console.status("") as line:
+    with progress("breaking it") as line:
 
         async def tick(passed_s: float) -> None:
-            line.update(f"{passed_s:3.0f} s since then · the layer is watching · last 10 s: {_seen(shop)}")
+            line.show(
+                f"{passed_s:.0f} s since then · the layer is watching · last 10 s: {views.seen(shop.seen(10.0))}"
+            )
 
         def raised(incident: dict[str, Any], after_s: float) -> None:
             console.rule("5. the layer raises an incident")
-            console.print(_incident_view(incident, after_s))
-            line.update("reading the page before asking")
+            console.print(views.incident(incident, after_s))
+            line.show("reading the page before asking")
 
-        return await run_fault(name, shop, layer, limit_s=limit_s, on_tick=tick, on_incident=raised)
-
-
-def _incident_view(incident: dict[str, Any], after_s: float) -> Panel:
-    table = Table.grid(padding=(0, 2))
-    table.add_row("severity", incident["severity"])
-    table.add_row("services", ", ".join(incident["services"]))
-    table.add_row("noticed", f"{after_s:.0f} s after the fault")
-    for anomaly in incident.get("anomalies", [])[:6]:
-        table.add_row("", f"[dim]{anomaly['sentence']}[/]")
-    return Panel(table, title=f"[red]{incident['title']}[/]", title_align="left")
-
-
-def _verdict(name: str, outcome: Outcome) -> None:
-    if name == "none":
-        text = (
-            "said that nothing is wrong, and raised nothing"
-            if outcome.right
-            else "saw something where nothing was"
+        return await run_fault(
+            name,
+            shop,
+            layer,
+            limit_s=limit_s,
+            on_tick=tick,
+            on_incident=raised,
+            healthy_since_s=healthy_since_s,
         )
-    else:
-        first = outcome.answer["causes"][0]["service"] if outcome.answer.get("causes") else "nothing"
-        raised = (
-            f"noticed after {outcome.detected_s:.0f} s" if outcome.detected_s is not None else "not noticed"
-        )
-        text = f"{raised}; true cause: {fault(name).cause} First named: {first}."
-    console.print(f"  {'[green]✓ right[/]' if outcome.right else '[red]✗ wrong[/]'}  {text}")
 
 
-async def _questions(layer: LayerClient) -> None:
-    console.rule("ask more, Ctrl-C to end")
-    while True:
-        question = await asyncio.to_thread(Prompt.ask, "[bold]ask[/]", console=console, default=QUESTION)
+@contextmanager
+def running(times: Stopwatch) -> Iterator[Layer]:
+    """The layer, ended with the block. Ends the program with the reason where it does not start."""
+    console.rule("1. the layer")
+    layer = Layer(demo_settings(), say)
+    try:
         try:
-            console.print(answer_view(await layer.ask(question)))
-        except (RuntimeError, OSError) as error:
-            console.print(f"[red]{error}[/]")
+            with progress("starting the layer"):
+                layer.start()
+        except SettingsError:
+            raise
+        except (ObservabilityError, RayError, OSError, RuntimeError) as error:
+            console.print(Text(f"the layer did not start: {shown(str(error) or repr(error))}", style="red"))
+            console.print(HOW_ON, markup=False)
+            raise typer.Exit(1) from None
+        say("API", layer.address("http"))
+        times.lap("the layer")
+        yield layer
+    finally:
+        with progress("ending the layer"):
+            layer.stop()
 
 
 def main(
@@ -176,24 +182,24 @@ def main(
 ) -> None:
     """Start the layer and the demo shop, break something, and ask why."""
     if name not in FAULTS:
-        console.print(f"[red]no fault {name!r}[/]; there are: {', '.join(FAULTS)}")
+        console.print(Text(f"no fault {name!r}; there are: {', '.join(FAULTS)}", style="red"))
         raise typer.Exit(2)
-    console.rule("1. the layer")
+    began_s = time.monotonic()
     try:
-        with Layer(demo_settings(), say) as layer:
-            say("API", layer.address("http"))
+        with running(times := Stopwatch()) as layer:
 
             async def story() -> Outcome:
                 async with LayerClient(layer.address("http")) as client:
-                    return await tell(client, name, once=once, otlp=layer.address("otlp/http"))
+                    return await tell(client, name, once=once, otlp=layer.address("otlp/http"), times=times)
 
             outcome = asyncio.run(story())
-            console.print("[dim]ending the layer…[/]")
     except KeyboardInterrupt:
+        console.print("ended", style="dim")
         raise typer.Exit(130) from None
-    except ObservabilityError as error:
-        console.print(f"[red]{error}[/]")
+    except (ObservabilityError, ProcessFailed, ShopClosed, RayError, OSError) as error:
+        console.print(Text(shown(str(error)), style="red"))
         raise typer.Exit(1) from None
+    say("ended", f"everything is stopped, after {views.duration(time.monotonic() - began_s)}")
     raise typer.Exit(0 if outcome.right else 1)
 
 
