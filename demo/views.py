@@ -55,7 +55,7 @@ def verdict(outcome: Outcome) -> Text:
     mark = ("  ✓ right  ", "green") if outcome.right else ("  ✗ wrong  ", "red")
     said = _of_nothing(outcome) if outcome.fault == "none" else _of_fault(outcome)
     if outcome.false_alarms:
-        said += f" Before that, {len(outcome.false_alarms)} incident(s) were raised with nothing broken."
+        said += f" Incidents raised in the healthy while: {len(outcome.false_alarms)}."
     return Text.assemble(mark, shown(said))
 
 
@@ -63,7 +63,7 @@ def _of_nothing(outcome: Outcome) -> str:
     if outcome.right:
         return "It said that nothing is wrong, and raised nothing."
     if outcome.incident is None and outcome.false_alarms:
-        return "It raised something where nothing was."
+        return "It raised a false alarm."
     return "It saw something where nothing was."
 
 

@@ -56,9 +56,9 @@ def test_names_are_shown_and_not_obeyed(view: RenderableType) -> None:
         (outcome(right=True), ("✓ right", "Noticed after 12 s")),
         (outcome(detected_s=None, incident=None), ("✗ wrong", "Not noticed")),
         (outcome("none", right=True, incident=None), ("✓ right", "nothing is wrong")),
-        (outcome("none", incident=None, false_alarms=(RAISED,)), ("✗ wrong", "1 incident(s)")),
+        (outcome("none", incident=None, false_alarms=(RAISED,)), ("✗ wrong", "healthy while: 1")),
         (outcome("none"), ("✗ wrong", "saw something")),
-        (outcome(right=True, false_alarms=(RAISED,)), ("✓ right", "1 incident(s)")),
+        (outcome(right=True, false_alarms=(RAISED,)), ("✓ right", "healthy while: 1")),
     ],
 )
 def test_the_verdict_says_why(told: Outcome, words: tuple[str, ...]) -> None:
