@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
+import socket
 import time
-from typing import Any
+from contextlib import AsyncExitStack
 
 from aiohttp import web
 
@@ -12,18 +12,18 @@ from actors.gateway.committer import Committer
 from actors.gateway.intake import Intake
 from actors.gateway.otlp_grpc import otlp_server
 from actors.gateway.otlp_http import otlp_app
+from actors.gateway.room import Room, Starting, work
 from actors.handles import stream_handles
 from actors.places import log_folder, stream_count
 from actors.placing import actor
 from actors.ports import Health
 from actors.progress import Progress
-from agent.errors import Overloaded
+from agent.errors import SettingsError
 from agent.observe import configure
 from agent.settings import Settings
 from agent.telemetry.batch import Reject, Signal
 from agent.windows.log import LogWriter
 
-INLINE_BYTES = 256 << 10  # a larger body is decoded in a thread, so that others are not held up
 DRAIN_S = 5.0
 
 
@@ -34,9 +34,9 @@ class Gateway:
         configure(settings.general.log_level, settings.general.log_format, name)
         self._streams = stream_count(settings)
         self._intake = Intake(settings.gateway, self._streams)
+        self._room = Room(settings.gateway.max_pending_bytes)
         self._committer: Committer | None = None
-        self._http: web.AppRunner | None = None
-        self._grpc: Any = None
+        self._opened = AsyncExitStack()
 
     def __repr__(self) -> str:
         return f"Gateway({self._progress.state})"
@@ -49,17 +49,17 @@ class Gateway:
         return await self.health()
 
     async def stop(self) -> None:
-        if self._http:
-            await self._http.cleanup()
-        if self._grpc:
-            await self._grpc.stop(DRAIN_S)
-        if self._committer:
-            await self._committer.stop()
+        """Let nobody in, answer those who are, commit what was taken."""
+        await self._opened.aclose()
 
     async def health(self) -> Health:
         counts, committer = self._intake.counts, self._committer
         figures = {f"{signal.value}_total": float(counts.accepted[signal.value]) for signal in Signal}
-        figures |= {"requests_total": float(counts.requests), "bytes_total": float(counts.bytes)}
+        figures |= {
+            "requests_total": float(counts.requests),
+            "bytes_total": float(counts.bytes),
+            "in_hand_bytes": float(self._room.used_bytes),
+        }
         if committer:
             figures |= {
                 "commits_total": float(committer.commits),
@@ -68,45 +68,72 @@ class Gateway:
         return self._progress.health(figures, dict(counts.refused))
 
     async def positions(self) -> list[int]:
-        return self._committer.positions if self._committer else []
+        return self._ready_committer().positions
 
     async def take(self, signal: Signal, body: bytes, tenant: str) -> dict[Reject, int]:
         """Make a body durable; the rows that were refused, by reason."""
-        if self._committer is None:
-            raise Overloaded("the gateway is starting")
-        now_ns = time.time_ns()
-        if len(body) > INLINE_BYTES:
-            accepted = await asyncio.to_thread(self._intake.accept, signal, body, tenant, now_ns)
-        else:
-            accepted = self._intake.accept(signal, body, tenant, now_ns)
-        await self._committer.commit(accepted.writes)
+        committer = self._ready_committer()
+        accepted = await work(len(body), self._intake.accept, signal, body, tenant, time.time_ns())
+        await committer.commit(accepted.writes)
         return accepted.rejected
 
+    def _ready_committer(self) -> Committer:
+        if self._committer is None:
+            raise Starting("the gateway is starting")
+        return self._committer
+
     async def _open(self) -> None:
-        settings = self._settings
-        handles = stream_handles(settings)
-        writers = [
-            LogWriter(log_folder(settings, stream), settings.streams.segment_bytes)
-            for stream in range(self._streams)
-        ]
+        """The ports first, so that one that is taken leaves the logs alone; then the logs; then accept.
+        What was opened is closed again where the rest cannot be."""
+        settings = self._settings.gateway
+        async with AsyncExitStack() as opened:
+            door = opened.enter_context(_bound(settings.host, settings.otlp_http_port))
+            grpc, grpc_port = otlp_server(settings, self._room, self.take, self._intake.refuse)
+            await grpc.start()  # a server that never started would keep its port; it answers "starting"
+            opened.push_async_callback(grpc.stop, None)
+            committer = self._open_logs(opened)
+            app = otlp_app(settings, self._room, self.take, self._intake.refuse)
+            http = web.AppRunner(app, access_log=None, auto_decompress=False, handle_signals=False)
+            opened.push_async_callback(http.cleanup)
+            await http.setup()
+            await web.SockSite(http, door).start()
+            opened.push_async_callback(grpc.stop, DRAIN_S)
+            self._committer = committer
+            self._opened = opened.pop_all()
+        self._progress.listens = {
+            "otlp/grpc": f"{settings.host}:{grpc_port}",
+            "otlp/http": f"http://{settings.host}:{door.getsockname()[1]}",
+        }
+
+    def _open_logs(self, opened: AsyncExitStack) -> Committer:
+        handles = stream_handles(self._settings)
+        writers = []
+        for stream in range(self._streams):
+            folder = log_folder(self._settings, stream)
+            writers.append(LogWriter(folder, self._settings.streams.segment_bytes))
+            opened.callback(writers[-1].close)
 
         async def tell(stream: int, position: int) -> None:
             await handles[stream].advance(position)
 
-        self._committer = Committer(writers, settings.gateway.max_pending_bytes, tell)
-        self._committer.start()
-        self._grpc, grpc_port = otlp_server(settings.gateway, self.take, self._intake.refuse)
-        await self._grpc.start()
-        app = otlp_app(settings.gateway, self.take, self._intake.refuse)
-        self._http = web.AppRunner(app, access_log=None, auto_decompress=False, handle_signals=False)
-        await self._http.setup()
-        site = web.TCPSite(self._http, settings.gateway.host, settings.gateway.otlp_http_port)
-        await site.start()
-        http_port = self._http.addresses[0][1]
-        self._progress.listens = {
-            "otlp/grpc": f"{settings.gateway.host}:{grpc_port}",
-            "otlp/http": f"http://{settings.gateway.host}:{http_port}",
-        }
+        committer = Committer(writers, self._settings.gateway.max_pending_bytes, tell)
+        opened.push_async_callback(committer.stop)
+        committer.start()
+        return committer
+
+
+def _bound(host: str, port: int) -> socket.socket:
+    """A socket that holds its port and takes nobody yet. Raises ``SettingsError`` when the port is taken."""
+    found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    family, kind, protocol, _, address = found[0]
+    made = socket.socket(family, kind, protocol)
+    try:
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        made.bind(address)
+    except OSError as error:
+        made.close()
+        raise SettingsError("gateway.otlp_http_port", port, f"a port that is free ({error})") from None
+    return made
 
 
 GatewayActor = actor(Gateway, max_concurrency=10_000)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import zlib
 from collections.abc import Awaitable, Callable, Mapping
 
 from aiohttp import web
 
+from actors.gateway.room import Room, work
 from agent.errors import BadInput, Malformed, Overloaded, TooLarge, Unsupported
 from agent.settings import GatewaySettings
 from agent.telemetry.batch import Reject, Signal
@@ -21,6 +23,10 @@ PATHS: Mapping[str, Signal] = {
     "/v1/metrics": Signal.METRICS,
 }
 WBITS = {"gzip": 31, "deflate": 15}
+READ_S = 60.0  # a body that comes slower holds room for nothing
+USUAL_PACKING = 8  # how much larger a body of telemetry is unpacked
+# What requests are counted under that were refused for no fault of their bodies.
+OVERLOADED, UNAUTHENTICATED_SENDER = "overloaded", "unauthenticated"
 # google.rpc codes, which the body of an error carries beside the HTTP status.
 INVALID_ARGUMENT, UNAVAILABLE, RESOURCE_EXHAUSTED, UNAUTHENTICATED = 3, 14, 8, 16
 
@@ -56,27 +62,35 @@ def decompress(body: bytes, encoding: str, max_bytes: int) -> bytes:
     return plain
 
 
-def otlp_app(settings: GatewaySettings, take: Take, refuse: Refuse) -> web.Application:
+def otlp_app(settings: GatewaySettings, room: Room, take: Take, refuse: Refuse) -> web.Application:
     """The OTLP/HTTP routes. ``take`` makes a body durable and returns the rows it refused."""
 
     async def export(request: web.Request) -> web.Response:
         content_type = request.content_type
         try:
-            body = await _plain_body(request, settings)
-            signal = PATHS[request.path]
-            rejected = await take(signal, body, request.headers.get("X-Scope-OrgID", "default"))
+            # A body of unknown length may turn out as large as one may be.
+            length = request.content_length
+            limit = settings.max_body_bytes
+            with room.hold(limit if length is None else min(length, limit)):
+                body = await _plain_body(request, settings)
+            with room.hold(len(body)):
+                tenant = request.headers.get("X-Scope-OrgID", "default")
+                rejected = await take(PATHS[request.path], body, tenant)
         except BadInput as error:
             refuse(error.reason)
             return _refusal(content_type, error)
         except Overloaded as error:
+            refuse(OVERLOADED)
             headers = {"Retry-After": str(max(1, round(error.retry_after_s)))}
             return _error(content_type, 503, UNAVAILABLE, error.message, headers)
-        as_json = content_type == JSON
         return web.Response(
-            body=encode_partial_success(signal, rejected, as_json=as_json), content_type=content_type
+            body=encode_partial_success(PATHS[request.path], rejected, as_json=content_type == JSON),
+            content_type=content_type,
         )
 
-    app = web.Application(client_max_size=settings.max_body_bytes, middlewares=[_authenticate(settings)])
+    app = web.Application(
+        client_max_size=settings.max_body_bytes, middlewares=[_authenticate(settings, refuse)]
+    )
     for path in PATHS:
         app.router.add_post(path, export)
     return app
@@ -89,15 +103,24 @@ async def _plain_body(request: web.Request, settings: GatewaySettings) -> bytes:
             f"Content-Type {request.content_type!r} is not spoken here; use {PROTOBUF} or {JSON}",
         )
     try:
-        packed = await request.read()
+        async with asyncio.timeout(READ_S):
+            packed = await request.read()
+    except TimeoutError:
+        raise Malformed("slow_body", f"the body did not come within {READ_S:.0f} s") from None
     except web.HTTPRequestEntityTooLarge:
         raise TooLarge(
             "body_too_large",
             f"the body has more than {settings.max_body_bytes} bytes (gateway.max_body_bytes)",
         ) from None
     encoding = request.headers.get("Content-Encoding", "").strip().lower()
-    body = decompress(packed, encoding, settings.max_decoded_bytes)
-    return json_to_protobuf(PATHS[request.path], body) if request.content_type == JSON else body
+    body = packed
+    if encoding:
+        body = await work(
+            len(packed) * USUAL_PACKING, decompress, packed, encoding, settings.max_decoded_bytes
+        )
+    if request.content_type == JSON:
+        body = await work(len(body), json_to_protobuf, PATHS[request.path], body)
+    return body
 
 
 def _refusal(content_type: str, error: BadInput) -> web.Response:
@@ -117,15 +140,20 @@ def _error(
     )
 
 
-def _authenticate(settings: GatewaySettings) -> Callable[..., Awaitable[web.StreamResponse]]:
+def shows(expected: bytes, shown: str) -> bool:
+    """Whether a header of any bytes is the expected one, in the same time wherever they differ."""
+    return hmac.compare_digest(shown.encode(errors="surrogateescape"), expected)
+
+
+def _authenticate(settings: GatewaySettings, refuse: Refuse) -> Callable[..., Awaitable[web.StreamResponse]]:
     expected = f"Bearer {settings.auth_token.reveal()}".encode()
 
     @web.middleware
     async def middleware(
         request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
     ) -> web.StreamResponse:
-        shown = request.headers.get("Authorization", "").encode()
-        if settings.auth_token and not hmac.compare_digest(shown, expected):
+        if settings.auth_token and not shows(expected, request.headers.get("Authorization", "")):
+            refuse(UNAUTHENTICATED_SENDER)
             message = "Authorization: Bearer <token> is missing or wrong (gateway.auth_token)"
             return _error(request.content_type, 401, UNAUTHENTICATED, message, {"WWW-Authenticate": "Bearer"})
         return await handler(request)
