@@ -17,6 +17,7 @@ from actors.stream.core import Increment, Stream
 from actors.stream.journal import Journal
 from actors.stream.live import LiveFeed
 from actors.stream.lookup import find_log, find_samples, find_trace, red_series, source_infos
+from actors.stream.rebuild import rebuilt
 from agent.errors import Overloaded
 from agent.observe import configure
 from agent.settings import Settings
@@ -51,6 +52,7 @@ class SourceStream:
         self._live = LiveFeed(self._epoch)
         self._journal = Journal()
         self._target = 0
+        self._rebuilds = 0
         self._applying = asyncio.Lock()
         self._applied = asyncio.Event()
 
@@ -74,6 +76,8 @@ class SourceStream:
             ),
             "series": float(sum(len(tenant.window.series) for tenant in list(stream.tenants.values()))),
             "window_bytes": float(stream.nbytes),
+            "table_bytes": float(sum(tenant.window.table_bytes for tenant in list(stream.tenants.values()))),
+            "rebuilds_total": float(self._rebuilds),
             "log_position_bytes": float(stream.position),
             "red_spans_refused_total": float(stream.red_spans_refused),
             "journal_bytes": float(self._journal.nbytes),
@@ -96,9 +100,30 @@ class SourceStream:
                 if done % YIELD_RECORDS == 0:
                     self._live.wake()
                     await asyncio.sleep(0)
-        self._live.wake()
-        self._applied.set()
-        self._applied = asyncio.Event()
+            self._live.wake()
+            self._applied.set()
+            self._applied = asyncio.Event()
+            await self._rebuild()
+
+    async def _rebuild(self) -> None:
+        """Make the windows whose tables are full anew, while nothing is applied."""
+        stream = self._stream
+        for name in stream.outgrown():
+            self._journal.add(stream.drain())
+            try:
+                fresh = await asyncio.to_thread(rebuilt, stream, name, self._settings.streams, self._reader)
+            except Exception:  # the old window still serves
+                stream.tenants[name].patience *= 2
+                structlog.get_logger().exception("not made anew", stream=self._number, tenant=name)
+                continue
+            stream.tenants[name] = fresh
+            self._rebuilds += 1
+            structlog.get_logger().info(
+                "a full window was made anew",
+                stream=self._number,
+                tenant=name,
+                sources=len(fresh.window.sources.states),
+            )
 
     async def increments(self, epoch: int, cursor: int) -> Increments:
         """What the detectors have not seen yet."""

@@ -44,6 +44,8 @@ class Tenant:
     red: RedAccumulator = field(default_factory=RedAccumulator)
     store: RedStore = field(default_factory=RedStore)
     last_received_ns: int = 0
+    since_ns: int = 0  # event time at which the window began, or was made anew
+    patience: int = 1  # after how many windows of event time it may be made anew
 
 
 class Stream:
@@ -119,6 +121,16 @@ class Stream:
                 drained.append(Increment(name, tenant.window.watermark_ns, bins, metrics))
         return drained
 
+    def outgrown(self) -> list[str]:
+        """The tenants whose tables are full, and may hold enough that is gone to be worth making anew."""
+        window_ns = int(self._settings.window_s * 1e9)
+        return [
+            name
+            for name, tenant in self.tenants.items()
+            if tenant.window.limited
+            and tenant.window.watermark_ns - tenant.since_ns >= tenant.patience * window_ns
+        ]
+
     def watermarks(self) -> dict[str, int]:
         return {name: tenant.window.watermark_ns for name, tenant in self.tenants.items()}
 
@@ -150,13 +162,15 @@ class Stream:
             return None
         self.rows[applied.signal.value] += len(applied.rows)
         if applied.signal is Signal.SPANS:
-            tenant.red.observe(_span_frame(tenant.window, applied))
+            tenant.red.observe(span_frame(tenant.window, applied))
         return tenant.window, applied
 
     def _advance(self) -> None:
         """Move the watermarks of the tenants that sent something."""
         for name in self._touched:
-            self.tenants[name].window.advance()
+            tenant = self.tenants[name]
+            tenant.window.advance()
+            tenant.since_ns = tenant.since_ns or tenant.window.watermark_ns
         self._touched.clear()
 
     def _bound(self) -> None:
@@ -172,7 +186,7 @@ class Stream:
         self._reader.trim(min((low for low in lows if low is not None), default=self.position))
 
 
-def _span_frame(window: TenantWindow, applied: Applied) -> SpanFrame:
+def span_frame(window: TenantWindow, applied: Applied) -> SpanFrame:
     batch, rows = applied.batch, applied.rows
     if not isinstance(batch, SpanBatch):
         raise TypeError(f"expected spans, got {applied.signal}")

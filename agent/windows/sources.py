@@ -13,6 +13,8 @@ Attributes = Mapping[str, str]
 # Of the sources that are ahead in time, so many may have a wrong clock without moving the watermark.
 WATERMARK_RANK = 3
 
+SOURCE_BYTES, RESOURCE_BYTES = 4000, 800  # of an entry with its attributes, about
+
 
 @dataclass(slots=True)
 class SourceState:
@@ -59,6 +61,23 @@ class Sources:
         last = sorted((state.last_ns for state in self.states), reverse=True)
         active = [time_ns for time_ns in last if time_ns >= last[0] - int(active_s * 1e9)]
         return active[min(WATERMARK_RANK, (len(active) + 1) // 2) - 1]
+
+    def inherit(self, old: Sources, since_ns: int) -> None:
+        """Take over what is known of the sources that are here from those of an earlier window: what they
+        sent since they were first seen, and their changes since ``since_ns``."""
+        known = {state.source: state for state in old.states}
+        for state in self.states:
+            before = known.get(state.source)
+            if before is not None:
+                state.first_ns, state.rows = before.first_ns, before.rows
+        # Made anew, every instance but the first of a service looks like a new one.
+        self.changes = [change for change in old.changes if change.time_ns >= since_ns]
+        self._newest = {service: old._newest.get(service, newest) for service, newest in self._newest.items()}
+
+    @property
+    def nbytes(self) -> int:
+        """What the table weighs, about."""
+        return SOURCE_BYTES * len(self.states) + RESOURCE_BYTES * len(self._code_of_resource)
 
     @property
     def full(self) -> bool:

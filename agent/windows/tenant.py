@@ -37,7 +37,6 @@ from agent.telemetry.frames import (
     I32,
     I64,
     REF_SHIFT,
-    U64,
     Bool,
     LogFrame,
     MetricFrame,
@@ -52,6 +51,7 @@ from agent.windows.columns import Columns, ColumnWindow
 from agent.windows.hashindex import HashIndex, SeenSet
 from agent.windows.record import Record
 from agent.windows.sources import Sources
+from agent.windows.texts import Texts
 
 SPAN_SCHEMA: Mapping[str, Any] = {
     "trace_hi": np.uint64, "trace_lo": np.uint64, "span_id": np.uint64, "parent_id": np.uint64,
@@ -64,7 +64,7 @@ LOG_SCHEMA: Mapping[str, Any] = {
 }  # fmt: skip
 SAMPLE_SCHEMA: Mapping[str, Any] = {"time_ns": np.int64, "series": np.int32, "value": np.float64}
 
-OTHER = "…other"
+SERIES_BYTES = 500  # of an entry with its strings, about
 CHUNKS_A_WINDOW = 8  # the log is kept for so many parts of a window longer than the window
 # Batches and samples kept for a detector that is away; it misses the older ones.
 MAX_FRESH, MAX_FRESH_ROWS = 4096, 1 << 20
@@ -82,26 +82,6 @@ class Applied:
     source: I32
     code: I32
     position: int
-
-
-class Texts:
-    """Codes of texts by hash; past ``limit`` everything is ``…other`` (code 0)."""
-
-    def __init__(self, limit: int) -> None:
-        self._index = HashIndex(limit)
-        self.texts: list[str] = [OTHER]
-        self._table: tuple[str, ...] = ()
-
-    def codes(self, hashes: U64, text_of: Callable[[int], str]) -> I32:
-        codes, new_rows = self._index.codes(hashes)
-        self.texts.extend(text_of(int(row)) for row in new_rows)
-        return np.asarray(codes + np.int32(1), np.int32)
-
-    def table(self) -> tuple[str, ...]:
-        """The texts by code; the same tuple until there are new ones."""
-        if len(self._table) != len(self.texts):
-            self._table = tuple(self.texts)
-        return self._table
 
 
 class TenantWindow:
@@ -126,10 +106,19 @@ class TenantWindow:
         self._fresh_rows = 0
         self.left_out: Counter[str] = Counter()
         self.watermark_ns = 0
+        self.limited = False  # whether a limit has turned something away
 
     @property
     def nbytes(self) -> int:
         return self.spans.nbytes + self.logs.nbytes + self.samples.nbytes
+
+    @property
+    def table_bytes(self) -> int:
+        """What is held beside the columns, about."""
+        series = sum(index.nbytes for index, _ in list(self._series_of.values()))
+        texts = self.names.nbytes + self.templates.nbytes
+        seen = self._seen_spans.nbytes + self._seen_bodies.nbytes
+        return series + SERIES_BYTES * len(self.series) + texts + seen + self.sources.nbytes
 
     @property
     def low_position(self) -> int | None:
@@ -161,6 +150,12 @@ class TenantWindow:
         horizon = self.watermark_ns - int(self._settings.window_s * 1e9)
         for window in (self.spans, self.logs, self.samples):
             window.evict_before(horizon)
+
+    def inherit(self, old: TenantWindow) -> None:
+        """Take over what the log does not tell of a window that this one, made of the same rows, replaces."""
+        self.watermark_ns = max(self.watermark_ns, old.watermark_ns)
+        self.left_out = old.left_out
+        self.sources.inherit(old.sources, self.watermark_ns - int(self._settings.window_s * 1e9))
 
     def evict_oldest(self) -> int:
         """Let go of the oldest chunk of the largest window; the rows dropped are counted."""
@@ -255,6 +250,7 @@ class TenantWindow:
         """The rows that belong into the window."""
         keep = source >= 0
         self.left_out["source_limit"] += int(len(keep) - keep.sum())
+        self.limited |= not bool(keep.all())
         late = _times(batch) < self.watermark_ns - int(self._settings.window_s * 1e9)
         self.left_out["older_than_window"] += int(late.sum())
         keep &= ~late
@@ -272,6 +268,7 @@ class TenantWindow:
         name = self.names.codes(
             batch.name_hash[rows], lambda i: _text(batch.raw, int(off[i]), int(length[i]))
         )
+        self.limited |= self.names.full
         self._append(self.spans, SPAN_SCHEMA, batch, rows, record, source=source, name=name)
         return name
 
@@ -281,6 +278,7 @@ class TenantWindow:
             shape_hashes(batch.raw, off, length),
             lambda i: shape_text(batch.raw[off[i] : off[i] + length[i]].tobytes()),
         )
+        self.limited |= self.templates.full
         self._append(self.logs, LOG_SCHEMA, batch, rows, record, source=source, template=template)
         return template
 
@@ -311,6 +309,7 @@ class TenantWindow:
             series[at] = self._series_codes(batch, rows[at], code)
         kept = series >= 0
         self.left_out["series_limit"] += int(len(kept) - kept.sum())
+        self.limited |= not bool(kept.all())
         rows, source, series = rows[kept], source[kept], series[kept]
         if len(rows):
             time_ns, value = batch.time_ns[rows], batch.value[rows]
