@@ -1,0 +1,162 @@
+"""The detector between streams and a correlator that go away and come back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pytest
+import pytest_asyncio
+
+from actors import detector as module
+from actors.detector import Detector
+from actors.stream.actor import Increments
+from actors.stream.core import Increment
+from agent.detection.anomaly import Anomaly, AnomalyEvent, EventKind, Side, Signal
+from agent.detection.red import NO_BINS, RedBins
+from agent.errors import Overloaded
+from agent.settings import Settings
+from agent.telemetry.frames import NO_METRICS, MetricFrame
+
+ANOMALY = Anomaly(
+    id="a", tenant="t", namespace="", service="cart", operation="", signal=Signal.LATENCY, side=Side.SERVED, score=2.0,
+    onset_ns=1, detected_ns=2, ended_ns=None, observed=2.0, expected=1.0, unit="s", sentence="slow",
+)  # fmt: skip
+
+
+class Bank:
+    """Reports an anomaly at each increment but at a watermark of 0; at 13 its data is odd, at 99 it ends."""
+
+    requests_late = 0
+
+    def __init__(self, settings: object) -> None: ...
+
+    def observe_metrics(self, frame: MetricFrame) -> None: ...
+
+    def advance(self, bins: RedBins, watermark_ns: int) -> list[AnomalyEvent]:
+        if watermark_ns == 13:
+            raise ZeroDivisionError
+        if watermark_ns == 99:
+            return [AnomalyEvent(EventKind.ENDED, replace(ANOMALY, ended_ns=99), 99)]
+        return [AnomalyEvent(EventKind.UPDATED, ANOMALY, watermark_ns)] if watermark_ns else []
+
+
+class Stream:
+    """Hands out one increment a page."""
+
+    def __init__(self, *watermarks_ns: int) -> None:
+        self.watermarks_ns = list(watermarks_ns)
+        self.epoch, self.away = 1, False
+
+    async def increments(self, epoch: int, cursor: int) -> Increments:
+        if self.away:
+            raise Overloaded("stream-0 is away")
+        after = cursor if epoch == self.epoch else 0
+        page = self.watermarks_ns[after : after + 1]
+        items = tuple(Increment("t", mark_ns, NO_BINS, NO_METRICS) for mark_ns in page)
+        return Increments(self.epoch, after + len(page), items, {})
+
+
+class Correlator:
+    def __init__(self) -> None:
+        self.now, self.error = 1, None
+        self.told: list[tuple[str, int]] = []
+
+    async def report(self, tenant: str, events: Sequence[AnomalyEvent]) -> int:
+        self._answer()
+        self.told += [(str(event.kind), event.time_ns) for event in events]
+        return self.now
+
+    async def epoch(self) -> int:
+        self._answer()
+        return self.now
+
+    def _answer(self) -> None:
+        if self.error is not None:
+            raise self.error
+
+    error: Exception | None
+
+
+class Layer:
+    def __init__(self) -> None:
+        self.streams, self.correlator = [Stream(), Stream()], Correlator()
+
+
+async def none(*args: object) -> None: ...
+
+
+@pytest.fixture
+def layer(monkeypatch: pytest.MonkeyPatch) -> Layer:
+    found = Layer()
+    monkeypatch.setattr(module, "connect", lambda settings: found)
+    monkeypatch.setattr(module, "DetectorBank", Bank)
+    monkeypatch.setattr(module, "EPOCH_S", 0.0)
+    monkeypatch.setattr(module.Detector, "_run", none)  # rounds are called by the tests
+    return found
+
+
+@pytest_asyncio.fixture
+async def detector(layer: Layer) -> Detector:
+    found = Detector(Settings(), 0)
+    await found.start()
+    return found
+
+
+async def test_all_pages_are_read(detector: Detector, layer: Layer) -> None:
+    layer.streams[0].watermarks_ns = [1, 2, 0, 3]
+    await detector.catch_up()
+    assert layer.correlator.told == [("updated", 1), ("updated", 2), ("updated", 3)]
+
+
+async def test_a_stream_that_is_away_takes_nothing_from_the_others(detector: Detector, layer: Layer) -> None:
+    layer.streams[0].away = True
+    layer.streams[1].watermarks_ns = [1]
+    with pytest.raises(Overloaded, match="stream-0"):
+        await detector.catch_up()
+    assert layer.correlator.told == [("updated", 1)]
+
+
+async def test_odd_data_costs_one_increment_and_is_counted(detector: Detector, layer: Layer) -> None:
+    layer.streams[0].watermarks_ns = [1, 13, 2]
+    await detector.catch_up()
+    assert layer.correlator.told == [("updated", 1), ("updated", 2)]
+    assert (await detector.health()).figures["failures_total"] == 1
+
+
+async def test_what_the_correlator_did_not_take_is_told_again(detector: Detector, layer: Layer) -> None:
+    layer.streams[0].watermarks_ns = [1]
+    layer.correlator.error = Overloaded("the correlator is away")
+    with pytest.raises(Overloaded):
+        await detector.catch_up()
+    layer.correlator.error = None
+    await detector.catch_up()
+    assert layer.correlator.told == [("updated", 1)]
+
+
+async def test_what_it_cannot_take_does_not_hold_up_the_rest(detector: Detector, layer: Layer) -> None:
+    layer.streams[0].watermarks_ns = [1]
+    layer.correlator.error = KeyError("odd")
+    with pytest.raises(KeyError):
+        await detector.catch_up()  # the question for the epoch
+    health = await detector.health()
+    assert (health.figures["reports_lost_total"], health.figures["unreported"]) == (1, 0)
+
+
+@pytest.mark.parametrize(
+    ("watermarks_ns", "again"),
+    [([1, 5], [("started", 5)]), ([1, 99], []), ([], [])],
+    ids=["active", "ended", "calm"],
+)
+async def test_a_correlator_that_restarted_is_told_what_is_wrong_now(
+    detector: Detector, layer: Layer, watermarks_ns: list[int], again: list[tuple[str, int]]
+) -> None:
+    layer.streams[0].watermarks_ns = watermarks_ns
+    await detector.catch_up()
+    layer.correlator.told.clear()
+    await detector.catch_up()
+    assert layer.correlator.told == []
+    layer.correlator.now = 2
+    for _ in range(3):
+        await detector.catch_up()
+    assert layer.correlator.told == again
