@@ -25,6 +25,8 @@ from agent.windows.record import Record
 from agent.windows.tenant import Applied, TenantWindow
 
 TENANT_IDLE_S = 1800.0
+# What fell silent when a window began has left it, and the log below it, after so many windows.
+REBUILD_WINDOWS = 1.25
 STEP_RECORDS = 16  # so many records are applied at one watermark
 
 
@@ -123,7 +125,7 @@ class Stream:
 
     def outgrown(self) -> list[str]:
         """The tenants whose tables are full, and may hold enough that is gone to be worth making anew."""
-        window_ns = int(self._settings.window_s * 1e9)
+        window_ns = int(REBUILD_WINDOWS * self._settings.window_s * 1e9)
         return [
             name
             for name, tenant in self.tenants.items()

@@ -11,6 +11,7 @@ a position that it was told, or, at its start, up to the last whole record.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import mmap
 import os
@@ -219,12 +220,12 @@ class LogReader:
 
     def bytes_at(self, position: int, size: int) -> memoryview:
         """``size`` raw bytes at a position. Raises ``NotFound`` when they are no longer kept."""
-        for base, path in reversed(segments(self._folder)):
-            if base <= position:
+        base, path = max((one for one in segments(self._folder) if one[0] <= position), default=(0, None))
+        if path:
+            with contextlib.suppress(FileNotFoundError):  # trimmed meanwhile
                 buffer = self._map(base, path)
                 if position + size - base <= len(buffer):
                     return buffer[position - base : position - base + size]
-                break
         raise NotFound(f"position {position} is no longer kept, or never was")
 
     def trim(self, position: int) -> int:

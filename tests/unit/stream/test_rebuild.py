@@ -45,9 +45,9 @@ def test_a_full_table_is_outgrown_after_a_window_and_not_before(tmp_path: Path) 
     fed = Fed(tmp_path, max_sources=1, window_s=60.0)
     send(fed, ["a", "b"], 0)
     assert fed.stream.outgrown() == []
-    send(fed, ["a"], 30)
+    send(fed, ["a"], 70)
     assert fed.stream.outgrown() == []
-    send(fed, ["a"], 60)
+    send(fed, ["a"], 75)
     assert fed.stream.outgrown() == ["default"]
 
 

@@ -182,3 +182,14 @@ def test_a_segment_without_a_size_is_empty(tmp_path: Path, before: int) -> None:
     again = LogWriter(tmp_path, SEGMENT_BYTES)
     again.append(entry(before))
     assert numbers(tmp_path) == list(range(before + 1))
+
+
+def test_bytes_of_a_segment_that_is_trimmed_meanwhile_are_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written(tmp_path, 3)
+    found = segments(tmp_path)
+    found[-1][1].unlink()
+    monkeypatch.setattr("agent.windows.log.segments", lambda _: found)
+    with pytest.raises(NotFound):
+        LogReader(tmp_path).bytes_at(0, 4)

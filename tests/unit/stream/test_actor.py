@@ -1,0 +1,97 @@
+"""The actor's class, without Ray: starting, paging, windows made anew."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from actors.gateway.intake import Intake
+from actors.places import log_folder
+from actors.stream import journal
+from actors.stream.actor import SourceStream
+from agent.errors import Overloaded
+from agent.settings import GatewaySettings, GeneralSettings, Settings, StreamSettings
+from agent.telemetry.batch import Signal
+from agent.windows.log import LogWriter
+from tests.otlp import NOW_NS, several, traces
+
+S = 10**9
+
+
+class Running:
+    """A stream actor's class and the door before it."""
+
+    def __init__(self, folder: Path, **streams: Any) -> None:
+        self.settings = Settings(
+            general=GeneralSettings(data_dir=str(folder)), streams=StreamSettings(count=1, **streams)
+        )
+        self.intake = Intake(GatewaySettings(max_future_s=10**6), 1)
+        self.writer = LogWriter(log_folder(self.settings, 0), 1 << 20)
+        self.stream = SourceStream(self.settings, 0)
+
+    def write(self, services: list[str], at_s: int) -> None:
+        at_ns = NOW_NS + at_s * S
+        body = several([traces(name, [1 + at_s * 100 + i], at_ns) for i, name in enumerate(services)])
+        for _, buffers in self.intake.accept(Signal.SPANS, body, "default", at_ns).writes:
+            self.writer.append(buffers)
+
+    async def send(self, services: list[str], at_s: int) -> None:
+        self.write(services, at_s)
+        await self.stream.advance(self.writer.position)
+
+
+async def test_nothing_is_handed_out_before_the_log_is_applied(tmp_path: Path) -> None:
+    running = Running(tmp_path)
+    running.write(["cart"], 0)
+    with pytest.raises(Overloaded, match="is starting"):
+        await running.stream.increments(0, 0)
+    await running.stream.start()
+    found = await running.stream.increments(0, 0)
+    assert [int(item.red.count.sum()) for item in found.items] == [1]
+
+
+async def test_increments_come_in_pages_and_all_of_them_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    running = Running(tmp_path)
+    await running.stream.start()
+    for at_s in range(5):
+        await running.send(["cart"], at_s)
+        await running.stream.increments(0, 0)
+    after = journal.Journal.after
+    monkeypatch.setattr(journal.Journal, "after", lambda self, cursor: after(self, cursor, 2500))
+    epoch, cursor, pages = 0, 0, []
+    while (found := await running.stream.increments(epoch, cursor)).items:
+        epoch, cursor = found.epoch, found.cursor
+        pages.append(sum(int(item.red.count.sum()) for item in found.items))
+    assert sum(pages) == 5
+    assert len(pages) > 1
+
+
+async def test_a_full_window_is_made_anew_while_it_runs(tmp_path: Path) -> None:
+    running = Running(tmp_path, max_sources=2, window_s=60.0)
+    await running.stream.start()
+    await running.send(["alive", "gone"], 0)
+    for at_s in range(10, 160, 10):
+        await running.send(["alive", "new"], at_s)
+    assert {source.service for source in await running.stream.sources("default")} == {"alive", "new"}
+    health = await running.stream.health()
+    assert health.figures["rebuilds_total"] == 1
+    assert health.refused["source_limit"] > 0
+
+
+async def test_what_cannot_be_shown_live_is_applied_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    running = Running(tmp_path)
+    await running.stream.start()
+
+    def broken(*_: object) -> None:
+        raise ValueError("odd row")
+
+    monkeypatch.setattr(running.stream._live, "wanted", lambda *_: True)
+    monkeypatch.setattr(running.stream._live, "publish", broken)
+    await running.send(["cart"], 0)
+    assert (await running.stream.health()).figures["spans_total"] == 1
