@@ -27,6 +27,7 @@ from actors.places import (
     SUPERVISOR,
     database_folder,
     detector_name,
+    settle_streams,
     stream_count,
     stream_name,
 )  # fmt: skip
@@ -104,7 +105,7 @@ class Layer:
         if not is_warm():
             self._say("kernels", "compiling them, once; this takes a minute")
             warm_in_subprocess()
-        settings = self._settings = self._open_database(_counted(self._settings))
+        settings = self._settings = self._open_database(_settled(self._settings))
         dashboard = self._open_ray(settings)
         self._supervisor = _new_supervisor(settings, dashboard)
         self.ports = connect(settings)
@@ -130,7 +131,6 @@ class Layer:
         self._postgres, self._own_ray, self._supervisor = None, False, None
 
     def _open_database(self, settings: Settings) -> Settings:
-        settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
         if not settings.database.url:
             self._postgres = EmbeddedPostgres(database_folder(settings))
             url = self._postgres.start()
@@ -205,9 +205,10 @@ class Layer:
             return None
 
 
-def _counted(settings: Settings) -> Settings:
-    """With the number of streams said: on another machine "one a core" is another number."""
-    return replace(settings, streams=replace(settings.streams, count=stream_count(settings)))
+def _settled(settings: Settings) -> Settings:
+    """With the data folder there and the number of streams decided, which every actor must agree on."""
+    settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return replace(settings, streams=replace(settings.streams, count=settle_streams(settings)))
 
 
 def _new_supervisor(settings: Settings, dashboard: str) -> Any:
