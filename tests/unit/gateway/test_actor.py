@@ -5,15 +5,15 @@ from __future__ import annotations
 import socket
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from actors.gateway import actor
 from actors.gateway.actor import Gateway
-from agent.errors import Overloaded, SettingsError
+from actors.places import log_folder
+from agent.errors import Overloaded
 from agent.settings import Settings, load
-from agent.windows.log import LogWriter
+from agent.windows.log import LogWriter, has_writer
 
 
 class Stream:
@@ -48,19 +48,15 @@ async def test_a_taken_port_is_said_and_the_start_heals_when_it_is_freed(
     await gateway.stop()
 
 
-async def test_logs_that_cannot_be_opened_free_the_ports_again(
-    settings: Settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def refuse(*_: Any) -> LogWriter:
-        raise SettingsError("general.data_dir", "/data", "a folder that no other layer uses")
-
-    gateway = Gateway(settings, "gateway-0")
-    with monkeypatch.context() as broken:
-        broken.setattr(actor, "LogWriter", refuse)
-        health = await gateway.start()
+async def test_logs_of_another_layer_are_said_and_what_was_opened_is_free_again(settings: Settings) -> None:
+    gateway, other = Gateway(settings, "gateway-0"), LogWriter(log_folder(settings, 1), 1 << 20)
+    health = await gateway.start()
+    assert health.state == "failed"
     assert health.detail.startswith("setting general.data_dir")
     for port in (settings.gateway.otlp_grpc_port, settings.gateway.otlp_http_port):
         taken(port).close()
+    assert not has_writer(log_folder(settings, 0))
+    other.close()
     assert (await gateway.start()).state == "ready"
     await gateway.stop()
 
