@@ -23,9 +23,9 @@ from actors.runtime import Layer
 from agent.errors import ObservabilityError, SettingsError
 from agent.settings import Settings, load
 from chatops.terminal.answers import render as answer_view
+from chatops.terminal.prompt import Lines
 from chatops.terminal.untrusted import shown
 from demo import views
-from demo.prompt import Lines
 from demo.questions import ask_more
 from demo.scenario import QUESTION, LayerClient, Outcome, run_fault, wait, watch
 from demo.screen import DATA_DIR, console, progress, say

@@ -5,8 +5,8 @@ from __future__ import annotations
 from rich.text import Text
 
 from chatops.terminal.answers import render as answer_view
+from chatops.terminal.prompt import Lines
 from chatops.terminal.untrusted import shown
-from demo.prompt import Lines
 from demo.scenario import QUESTION, Api, LayerFailed
 from demo.screen import console, progress
 

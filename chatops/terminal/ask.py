@@ -14,6 +14,7 @@ from agent.errors import ObservabilityError
 from chatops.terminal import options
 from chatops.terminal.answers import render
 from chatops.terminal.client import Client
+from chatops.terminal.prompt import Lines
 from chatops.terminal.untrusted import shown, shown_json
 
 EPILOG = """
@@ -65,7 +66,8 @@ async def _ask(client: Client, question: str, service: str, at: str, as_json: bo
             show(console, await post_question(client, question, service, at), as_json)
             return
         console.print("Ask away; an empty line or Ctrl-D ends it.", style="dim")
-        while question := await asyncio.to_thread(_prompt, console):
+        lines = Lines(sys.stdin.fileno())
+        while question := await _prompt(console, lines):
             try:
                 show(console, await post_question(client, question, service, at), as_json)
             except ObservabilityError as error:
@@ -86,8 +88,6 @@ def show(console: Console, answer: Any, as_json: bool) -> None:
         console.print(render(answer))
 
 
-def _prompt(console: Console) -> str:
-    try:
-        return console.input("[bold]why? >[/] ").strip()
-    except EOFError:
-        return ""
+async def _prompt(console: Console, lines: Lines) -> str:
+    console.print("why? >", style="bold", end=" ")
+    return (await lines.next() or "").strip()

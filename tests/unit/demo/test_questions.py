@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from demo.prompt import Lines
+from chatops.terminal.prompt import Lines
 from demo.questions import ask_more
 from demo.scenario import QUESTION, LayerFailed
 from demo.shop.process import REPOSITORY
@@ -45,7 +45,7 @@ async def test_it_asks_until_the_input_ends(capsys: pytest.CaptureFixture[str]) 
 
 PROGRAM = """
 import asyncio
-from demo.prompt import Lines
+from chatops.terminal.prompt import Lines
 from demo.questions import ask_more
 
 async def story():

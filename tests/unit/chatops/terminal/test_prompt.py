@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from demo.prompt import Lines
+from chatops.terminal.prompt import Lines
 
 
 @pytest.fixture
