@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import time
 from contextlib import AsyncExitStack
@@ -91,7 +92,7 @@ class Gateway:
             grpc, grpc_port = otlp_server(settings, self._room, self.take, self._intake.refuse)
             await grpc.start()  # a server that never started would keep its port; it answers "starting"
             opened.push_async_callback(grpc.stop, None)
-            committer = self._open_logs(opened)
+            committer = await self._open_logs(opened)
             app = otlp_app(settings, self._room, self.take, self._intake.refuse)
             http = web.AppRunner(app, access_log=None, auto_decompress=False, handle_signals=False)
             opened.push_async_callback(http.cleanup)
@@ -105,12 +106,13 @@ class Gateway:
             "otlp/http": f"http://{settings.host}:{door.getsockname()[1]}",
         }
 
-    def _open_logs(self, opened: AsyncExitStack) -> Committer:
+    async def _open_logs(self, opened: AsyncExitStack) -> Committer:
         handles = stream_handles(self._settings)
         writers = []
         for stream in range(self._streams):
             folder = log_folder(self._settings, stream)
-            writers.append(LogWriter(folder, self._settings.streams.segment_bytes))
+            segment_bytes = self._settings.streams.segment_bytes
+            writers.append(await asyncio.to_thread(LogWriter, folder, segment_bytes))  # finds the end
             opened.callback(writers[-1].close)
 
         async def tell(stream: int, position: int) -> None:

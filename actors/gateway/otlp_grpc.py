@@ -17,7 +17,7 @@ from actors.gateway.otlp_http import (
     shows,
 )
 from actors.gateway.room import Room, Starting
-from agent.errors import BadInput, Overloaded, TooLarge
+from agent.errors import BadInput, Overloaded, SettingsError, TooLarge
 from agent.settings import GatewaySettings
 from agent.telemetry.batch import Signal
 from agent.telemetry.otlp_response import encode_partial_success, encode_status
@@ -33,7 +33,8 @@ Export = Callable[[bytes, Any], Awaitable[bytes]]
 
 
 def otlp_server(settings: GatewaySettings, room: Room, take: Take, refuse: Refuse) -> tuple[Any, int]:
-    """A gRPC server, not started, and the port it is bound to. Raises ``OSError`` when the port is taken."""
+    """A gRPC server, not started, and the port it is bound to. Raises ``SettingsError`` when the port is
+    taken."""
     server = grpc.aio.server(
         maximum_concurrent_rpcs=MAX_CONCURRENT_CALLS,
         options=[
@@ -53,7 +54,8 @@ def otlp_server(settings: GatewaySettings, room: Room, take: Take, refuse: Refus
     try:
         port = server.add_insecure_port(address)
     except RuntimeError as error:
-        raise OSError(f"cannot listen on {address}: {error}") from None
+        expected = f"a port of {settings.host} that is free ({error})"
+        raise SettingsError("gateway.otlp_grpc_port", settings.otlp_grpc_port, expected) from None
     return server, port
 
 

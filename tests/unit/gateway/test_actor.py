@@ -42,7 +42,7 @@ async def test_a_taken_port_is_said_and_the_start_heals_when_it_is_freed(
     with taken(getattr(settings.gateway, which)):
         health = await gateway.start()
     assert health.state == "failed"
-    assert str(getattr(settings.gateway, which)) in health.detail
+    assert f"gateway.{which}: got {getattr(settings.gateway, which)}" in health.detail
     assert not (settings.data_dir / "log").exists()
     assert (await gateway.start()).state == "ready"
     await gateway.stop()
