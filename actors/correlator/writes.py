@@ -37,7 +37,7 @@ class _Write:
 
     def after(self, older: _Write) -> _Write:
         """Both as one: an answer that comes late does not bring back how the incident was."""
-        newest = max((older.incident, self.incident), key=lambda i: (i.reopened, i.updated_ns, not i.open))
+        newest = max((self.incident, older.incident), key=lambda i: (i.reopened, i.updated_ns, not i.open))
         return _Write(newest, {**older.more, **self.more})
 
 

@@ -54,6 +54,17 @@ async def test_an_answer_that_comes_late_keeps_the_newest_state() -> None:
     assert (row.status, row.metadata["answer"], row.metadata["status"]) == ("resolved", "why", "resolved")
 
 
+async def test_of_two_changes_at_one_moment_the_later_is_written() -> None:
+    writes, table = Writes(), Table()
+    table.away = True
+    writes.put(INCIDENT)
+    await writes.flush(table)
+    writes.put(replace(INCIDENT, title="cart and front are slow"))
+    table.away = False
+    await writes.flush(table)
+    assert [row.title for row in table.rows] == ["cart and front are slow"]
+
+
 async def test_one_that_is_refused_does_not_hold_up_the_others() -> None:
     writes, table = Writes(), Table()
     table.refuses = {"i-1": StoreError("no"), "i-2": BadInput("bad_id", "never")}
