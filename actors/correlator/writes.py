@@ -78,9 +78,10 @@ class Writes:
             except BadInput as error:
                 self.given_up += 1
                 log.error("an incident cannot be written", incident=write.incident.id, reason=str(error))
-            except BaseException:
+            except Exception:  # whatever it is, it must not end the writing of all others
                 self._add(write, newest=False)
-                raise
+                log.exception("an incident is not written", incident=write.incident.id)
+                return False
         return True
 
     def _add(self, write: _Write, *, newest: bool) -> None:

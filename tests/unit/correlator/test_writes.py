@@ -67,13 +67,12 @@ async def test_of_two_changes_at_one_moment_the_later_is_written() -> None:
 
 async def test_one_that_is_refused_does_not_hold_up_the_others() -> None:
     writes, table = Writes(), Table()
-    table.refuses = {"i-1": StoreError("no"), "i-2": BadInput("bad_id", "never")}
-    for number in range(1, 5):
+    table.refuses = {"i-1": StoreError("no"), "i-2": BadInput("bad_id", "never"), "i-5": ValueError("odd")}
+    for number in range(1, 6):
         writes.put(replace(INCIDENT, id=f"i-{number}"))
-    assert not await writes.flush(table)
-    assert not await writes.flush(table)
+    assert [await writes.flush(table) for _ in range(3)] == [False, False, False]
     assert [row.id for row in table.rows] == ["i-3", "i-4"]
-    assert (len(writes), writes.given_up) == (1, 1)
+    assert (len(writes), writes.given_up) == (2, 1)
 
 
 def test_an_incident_as_a_row() -> None:
