@@ -116,8 +116,15 @@ class Layer:
         return status
 
     def address(self, protocol: str) -> str:
-        """Where a protocol (``otlp/http``, ``otlp/grpc``, ``http``) is served."""
-        return next(a.listens[protocol] for a in self.status().actors if protocol in a.listens)
+        """Where a protocol (``otlp/http``, ``otlp/grpc``, ``http``) is served. Waits for an actor, or the
+        supervisor, that is just coming back; raises ``StartError`` when none serves it."""
+        deadline = time.monotonic() + END_S
+        while time.monotonic() < deadline:
+            for health in self.status().actors:
+                if protocol in health.listens:
+                    return health.listens[protocol]
+            time.sleep(0.2)
+        raise StartError(f"nothing serves {protocol}; `kubechat-obs status` tells what is amiss")
 
     def stop(self) -> None:
         """End what was started, the last first; each part whatever became of the others."""
