@@ -19,6 +19,7 @@ from actors.places import log_folder, stream_count
 from actors.placing import actor
 from actors.ports import Health
 from actors.progress import Progress
+from actors.warm import load_ingest
 from agent.errors import SettingsError
 from agent.observe import configure
 from agent.settings import Settings
@@ -93,6 +94,7 @@ class Gateway:
             await grpc.start()  # a server that never started would keep its port; it answers "starting"
             opened.push_async_callback(grpc.stop, None)
             committer = await self._open_logs(opened)
+            await asyncio.to_thread(load_ingest)
             app = otlp_app(settings, self._room, self.take, self._intake.refuse)
             http = web.AppRunner(app, access_log=None, auto_decompress=False, handle_signals=False)
             opened.push_async_callback(http.cleanup)

@@ -18,6 +18,7 @@ from actors.stream.journal import Journal
 from actors.stream.live import LiveFeed
 from actors.stream.lookup import find_log, find_samples, find_trace, red_series, source_infos
 from actors.stream.rebuild import rebuilt
+from actors.warm import load_ingest
 from agent.errors import Overloaded
 from agent.observe import configure
 from agent.settings import Settings
@@ -64,6 +65,7 @@ class SourceStream:
         """Read the log from the start of what it holds; does nothing when that is done."""
         async with self._progress.starting() as wanted:
             if wanted:
+                await asyncio.to_thread(load_ingest)
                 await asyncio.to_thread(self._stream.recover, self._journal.add)
         return await self.health()
 

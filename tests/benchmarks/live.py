@@ -147,6 +147,11 @@ def report(
             **_quantiles(latency_ms),
         }  # fmt: skip
         say(f"{name}: {by_signal[name]}")
+        slow = sorted(entries, key=lambda e: started[name][e[0]] - e[1])[:8]
+        late = ", ".join(
+            f"{(at - started[name][tick]) * 1e3:.0f} ms at {tick * TICK_S:.1f} s" for tick, at, _ in slow
+        )
+        say(f"  latest: {late}")
     lost = sum(part["lost"] for part in by_signal.values())
     return {**_quantiles(np.concatenate(every)), "lost": int(lost), "by_signal": by_signal}
 
