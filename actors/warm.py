@@ -15,13 +15,17 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import agent
+
+if TYPE_CHECKING:
+    from actors.stream.core import Stream
 
 NS = 1_000_000_000
 START_NS = 1_700_000_000 * NS
 SERVICES = ("front", "cart")
+MINUTES = 6
 CUMULATIVE: Any = 2  # AGGREGATION_TEMPORALITY_CUMULATIVE
 
 
@@ -45,46 +49,36 @@ def _marker() -> Path:
 
 
 def compile_all() -> None:
-    from actors.gateway.intake import Intake
-    from actors.stream.core import Stream
     from agent.correlation.topology import Topology
     from agent.detection.bank import DetectorBank
     from agent.rootcause.baseline import Baseline
     from agent.rootcause.engine import analyse
     from agent.rootcause.question import Scope
     from agent.rootcause.settings import RootCauseSettings
-    from agent.settings import GatewaySettings, StreamSettings
-    from agent.telemetry.batch import Signal
-    from agent.windows.log import LogReader, LogWriter
 
-    minutes = 6
-    with tempfile.TemporaryDirectory() as folder:
-        intake = Intake(GatewaySettings(), 1)
-        writer = LogWriter(Path(folder), 1 << 20)
-        stream = Stream(0, StreamSettings(), LogReader(Path(folder)))
-        bank, topology, baseline = DetectorBank(), Topology(), Baseline()
-        for minute in range(minutes):
-            for signal, body in _bodies(START_NS + minute * 60 * NS, slow=minute == minutes - 1):
-                for _, buffers in intake.accept(Signal(signal), body, "warm", START_NS + 3600 * NS).writes:
-                    writer.append(buffers)
-            for _ in stream.follow(writer.position):
-                pass
-            for increment in stream.drain():
-                bank.observe_metrics(increment.metrics)
-                bank.advance(increment.red, increment.watermark_ns)
-            held = stream.telemetry("warm", START_NS + minute * 60 * NS, START_NS + (minute + 1) * 60 * NS)
-            if held is not None:
-                topology.observe(held.spans)
-                if minute < minutes - 1:
-                    baseline.learn(held)
-                else:
-                    analyse(Scope("why is latency up?"), held, baseline, RootCauseSettings())
-        writer.close()
+    bank, topology, baseline = DetectorBank(), Topology(), Baseline()
+    for minute, stream in _fed(MINUTES):
+        for increment in stream.drain():
+            bank.observe_metrics(increment.metrics)
+            bank.advance(increment.red, increment.watermark_ns)
+        held = stream.telemetry("warm", START_NS + minute * 60 * NS, START_NS + (minute + 1) * 60 * NS)
+        if held is not None:
+            topology.observe(held.spans)
+            if minute < MINUTES - 1:
+                baseline.learn(held)
+            else:
+                analyse(Scope("why is latency up?"), held, baseline, RootCauseSettings())
 
 
 def load_ingest() -> None:
     """Load the kernels of the way in, so that the first sender waits for none of them. The gateway and the
     streams call it before they are ready; from the cache it takes a fraction of a second."""
+    for _, stream in _fed(1):
+        stream.drain()
+
+
+def _fed(minutes: int) -> Iterator[tuple[int, Stream]]:
+    """A stream that is fed minute by minute the way a body goes; yields it after each, the sixth is slow."""
     from actors.gateway.intake import Intake
     from actors.stream.core import Stream
     from agent.settings import GatewaySettings, StreamSettings
@@ -95,12 +89,13 @@ def load_ingest() -> None:
         intake = Intake(GatewaySettings(), 1)
         writer = LogWriter(Path(folder), 1 << 20)
         stream = Stream(0, StreamSettings(), LogReader(Path(folder)))
-        for signal, body in _bodies(START_NS, slow=False):
-            for _, buffers in intake.accept(Signal(signal), body, "warm", START_NS + 3600 * NS).writes:
-                writer.append(buffers)
-        for _ in stream.follow(writer.position):
-            pass
-        stream.drain()
+        for minute in range(minutes):
+            for signal, body in _bodies(START_NS + minute * 60 * NS, slow=minute == MINUTES - 1):
+                for _, buffers in intake.accept(Signal(signal), body, "warm", START_NS + 3600 * NS).writes:
+                    writer.append(buffers)
+            for _ in stream.follow(writer.position):
+                pass
+            yield minute, stream
         writer.close()
 
 
