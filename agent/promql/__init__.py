@@ -1,0 +1,1 @@
+"""PromQL over the windows: the grammar by promql-parser, the evaluation on matrices of series and steps."""

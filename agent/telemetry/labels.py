@@ -1,0 +1,200 @@
+"""Label sets of Prometheus series: one at a time as tuples and canonical bytes, many at a time as columns.
+
+The *canonical bytes* of a label set are its ``Label`` messages as they lie in a TimeSeries of remote write
+1.0 (field 1, each with the name as field 1 and the value as field 2), sorted by the bytes of the name,
+without empty values, ``__name__`` among them. A sender that follows that specification has them in its
+request already, so that a series is known again by one hash over a slice of the body.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from agent.telemetry.frames import I32, I64
+from agent.telemetry.wire import hash_bytes
+
+METRIC_NAME = "__name__"
+
+Labels = tuple[tuple[str, str], ...]
+"""Sorted by name, no empty value, no name twice."""
+
+
+def labels_of(pairs: Mapping[str, str] | Iterable[tuple[str, str]]) -> Labels:
+    """The label set of pairs in any order; empty values say that the label is absent."""
+    named = dict(pairs)
+    return tuple(sorted((name, value) for name, value in named.items() if value))
+
+
+def encode_labels(labels: Labels) -> bytes:
+    """The canonical bytes."""
+    out = bytearray()
+    for name, value in labels:
+        message = _text(0x0A, name) + _text(0x12, value)
+        out += b"\x0a" + _varint(len(message)) + message
+    return bytes(out)
+
+
+def decode_labels(canonical: bytes) -> Labels:
+    """The label set that ``encode_labels`` wrote."""
+    labels, pos = [], 0
+    while pos < len(canonical):
+        _, pos = _read_varint(canonical, pos + 1)
+        name, pos = _read_text(canonical, pos)
+        value, pos = _read_text(canonical, pos)
+        labels.append((name, value))
+    return tuple(labels)
+
+
+def hash_labels(canonical: bytes) -> int:
+    """The 64-bit hash by which a series is known; the same in every process."""
+    return int(hash_bytes(np.frombuffer(canonical, np.uint8), 0, len(canonical)))
+
+
+@dataclass(frozen=True, slots=True)
+class LabelTable:
+    """``n`` label sets as columns. ``codes`` has shape ``(n, len(names))``; ``codes[i, k]`` is the place in
+    ``values[k]`` of the value that set ``i`` has for ``names[k]``, -1 where it has none. ``names`` are sorted,
+    the entries of one ``values[k]`` are all different (equal code = equal value), and may be more than those
+    in use: windows share theirs."""
+
+    names: tuple[str, ...]
+    codes: I32
+    values: tuple[Sequence[str], ...]
+
+    def __len__(self) -> int:
+        return len(self.codes)
+
+    @classmethod
+    def of(cls, sets: Sequence[Labels]) -> LabelTable:
+        names = tuple(sorted({name for labels in sets for name, _ in labels}))
+        place = {name: k for k, name in enumerate(names)}
+        codes = np.full((len(sets), len(names)), -1, np.int32)
+        known: list[dict[str, int]] = [{} for _ in names]
+        for i, labels in enumerate(sets):
+            for name, value in labels:
+                k = place[name]
+                codes[i, k] = known[k].setdefault(value, len(known[k]))
+        return cls(names, codes, tuple(tuple(one) for one in known))
+
+    @classmethod
+    def empty(cls, rows: int = 0) -> LabelTable:
+        """``rows`` sets without a label."""
+        return cls((), np.empty((rows, 0), np.int32), ())
+
+    def row(self, i: int) -> Labels:
+        return tuple(
+            (name, self.values[k][code])
+            for k, (name, code) in enumerate(zip(self.names, self.codes[i].tolist(), strict=True))
+            if code >= 0
+        )
+
+    def rows(self) -> list[Labels]:
+        return [self.row(i) for i in range(len(self))]
+
+    def column(self, name: str) -> list[str]:
+        """The value of every set for a name, "" where it has none."""
+        if name not in self.names:
+            return [""] * len(self)
+        k = self.names.index(name)
+        values = self.values[k]
+        return [values[code] if code >= 0 else "" for code in self.codes[:, k].tolist()]
+
+    def take(self, rows: I64 | Sequence[int] | slice) -> LabelTable:
+        return LabelTable(self.names, self.codes[rows], self.values)
+
+    def keep(self, names: Iterable[str]) -> LabelTable:
+        wanted = set(names)
+        return self._columns([k for k, name in enumerate(self.names) if name in wanted])
+
+    def drop(self, names: Iterable[str]) -> LabelTable:
+        gone = set(names)
+        return self._columns([k for k, name in enumerate(self.names) if name not in gone])
+
+    def with_column(self, name: str, texts: Sequence[str]) -> LabelTable:
+        """The sets with another value each for ``name``; "" takes the label away."""
+        known: dict[str, int] = {}
+        column = np.asarray(
+            [known.setdefault(text, len(known)) if text else -1 for text in texts], np.int32
+        ).reshape(-1, 1)
+        rest = self.drop((name,))
+        names = (*rest.names, name)
+        order = sorted(range(len(names)), key=names.__getitem__)
+        codes, values = np.concatenate([rest.codes, column], axis=1), (*rest.values, tuple(known))
+        return LabelTable(tuple(names[k] for k in order), codes[:, order], tuple(values[k] for k in order))
+
+    def group(self) -> tuple[I64, LabelTable]:
+        """``(group of each set, the distinct sets)``; groups are numbered by their first appearance."""
+        keys = np.zeros(len(self), np.int64)
+        for k in range(len(self.names)):
+            column = self.codes[:, k].astype(np.int64) + 1
+            if column.any():
+                keys = np.unique(keys * (int(column.max()) + 1) + column, return_inverse=True)[1].reshape(-1)
+        _, first, inverse = np.unique(keys, return_index=True, return_inverse=True)
+        order = np.argsort(first, kind="stable")
+        number = np.empty(len(order), np.int64)
+        number[order] = np.arange(len(order))
+        return number[inverse.reshape(-1)], self.take(first[order])
+
+    def _columns(self, chosen: list[int]) -> LabelTable:
+        return LabelTable(
+            tuple(self.names[k] for k in chosen),
+            self.codes[:, chosen],
+            tuple(self.values[k] for k in chosen),
+        )
+
+
+def concat_tables(tables: Sequence[LabelTable]) -> LabelTable:
+    """The sets of all, in the order given; values are coded anew where the tables do not share theirs."""
+    if len(tables) == 1:
+        return tables[0]
+    names = tuple(sorted({name for table in tables for name in table.names}))
+    parts = [np.full((len(table), len(names)), -1, np.int32) for table in tables]
+    values = []
+    for k, name in enumerate(names):
+        known: dict[str, int] = {}
+        for table, part in zip(tables, parts, strict=True):
+            if name in table.names:
+                own = table.names.index(name)
+                part[:, k] = _recoded(table.codes[:, own], table.values[own], known)
+        values.append(tuple(known))
+    codes = np.concatenate(parts) if parts else np.empty((0, len(names)), np.int32)
+    return LabelTable(names, codes, tuple(values))
+
+
+def _recoded(codes: I32, values: Sequence[str], known: dict[str, int]) -> I32:
+    used, inverse = np.unique(codes, return_inverse=True)
+    fresh = [known.setdefault(values[code], len(known)) if code >= 0 else -1 for code in used.tolist()]
+    return np.asarray(fresh, np.int32)[inverse.reshape(-1)]
+
+
+def _text(tag: int, text: str) -> bytes:
+    content = text.encode("utf-8", "surrogateescape")
+    return bytes((tag,)) + _varint(len(content)) + content
+
+
+def _varint(value: int) -> bytes:
+    out = bytearray()
+    while value > 127:
+        out.append(value & 127 | 128)
+        value >>= 7
+    out.append(value)
+    return bytes(out)
+
+
+def _read_varint(raw: bytes, pos: int) -> tuple[int, int]:
+    value = shift = 0
+    while True:
+        byte = raw[pos]
+        pos += 1
+        value |= (byte & 127) << shift
+        if byte < 128:
+            return value, pos
+        shift += 7
+
+
+def _read_text(raw: bytes, pos: int) -> tuple[str, int]:
+    size, pos = _read_varint(raw, pos + 1)
+    return raw[pos : pos + size].decode("utf-8", "surrogateescape"), pos + size

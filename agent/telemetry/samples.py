@@ -1,0 +1,64 @@
+"""Samples of Prometheus series as columns: what remote write, scraping and rules put into the log.
+
+A row of ``series_hash`` is one series of the request (``agent.telemetry.labels.hash_labels`` of its canonical
+bytes); its float samples are the next ``sample_count`` rows of ``time_ms`` and ``value``, its native
+histograms the next ``histogram_count`` rows of ``histogram_*``. Labels travel once: a series that the gateway
+has not defined lately is in ``define_hash``, its canonical bytes at ``define_off``, ``define_len`` in ``raw``.
+Histograms are the ``Histogram`` messages of remote write (``io.prometheus.write.v2``), exemplars carry
+their labels as canonical bytes. Times are Unix milliseconds.
+
+Definitions and the log: the gateway defines a series once a generation, which begins at the log position
+``defined_since`` (one entry). Whoever keeps a record of the log keeps the log from its ``defined_since`` on,
+and so has the labels of every series in it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+
+from agent.telemetry.frames import F64, I32, I64, U8, U64
+
+SAMPLES = "samples"  # the signal of a log record
+
+
+@dataclass(frozen=True, slots=True)
+class SampleBatch:
+    """Read-only by convention. Rows are screened: what is here was accepted. ``exemplar_series`` and
+    ``metadata_off`` rows are few; metadata are JSON objects ``{"metric", "type", "help", "unit"}``."""
+
+    raw: U8
+    defined_since: I64
+    series_hash: U64
+    sample_count: I32
+    histogram_count: I32
+    time_ms: I64
+    value: F64
+    define_hash: U64
+    define_off: I64
+    define_len: I64
+    histogram_time_ms: I64
+    histogram_off: I64
+    histogram_len: I64
+    exemplar_series: I32  # row of series_hash
+    exemplar_time_ms: I64
+    exemplar_value: F64
+    exemplar_off: I64
+    exemplar_len: I64
+    metadata_off: I64
+    metadata_len: I64
+
+    def __len__(self) -> int:
+        return len(self.time_ms) + len(self.histogram_time_ms)
+
+
+def sample_columns(batch: SampleBatch) -> dict[str, np.ndarray[Any, Any]]:
+    """The arrays by name, as a log record keeps them."""
+    return {f.name: getattr(batch, f.name) for f in fields(batch)}
+
+
+def from_sample_columns(arrays: Any) -> SampleBatch:
+    """The batch whose ``sample_columns`` were ``arrays``; nothing is copied. Raises KeyError."""
+    return SampleBatch(**{f.name: arrays[f.name] for f in fields(SampleBatch)})

@@ -1,0 +1,1 @@
+"""The window of Prometheus series: label index, recent samples in chunks, older ones in compressed blocks."""
