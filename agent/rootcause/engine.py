@@ -19,6 +19,9 @@ from agent.rootcause.settings import RootCauseSettings
 from agent.telemetry.frames import Bool, MetricFrame, Telemetry, select
 
 MIN_SPANS = 10
+# Resources speak for themselves only when so many stretches tell what they usually are: of fewer, one in
+# ten places would look odd by chance.
+MIN_METRIC_STRETCHES = 8
 MIN_HALF_NS = 30 * NS
 
 
@@ -120,6 +123,12 @@ def _missing(scope: Scope, window: Telemetry, baseline: Baseline) -> str:
     if not normal:
         return (
             "There is no normal time to compare with yet: nothing was learned before the stretch asked about."
+        )
+    stretches = sum(len(s.series) > 0 for s in normal)
+    if len(window.spans) < MIN_SPANS and stretches < MIN_METRIC_STRETCHES:
+        return (
+            f"There are only metrics {what}in the stretch asked about, and they were seen in {stretches} stretches "
+            f"before it; {MIN_METRIC_STRETCHES} tell what is usual."
         )
     if len(window.spans) >= MIN_SPANS and not any(len(s.places) for s in normal):
         return "There is no normal time to compare with yet: no traces were learned before the stretch asked about."

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from agent.rootcause.answer import Answer, CauseKind, Verdict
@@ -104,6 +106,23 @@ def test_cannot_answer_without_a_baseline() -> None:
 def test_cannot_answer_without_telemetry(baseline: Baseline) -> None:
     empty = Telemetry(T0 + 1000 * NS, T0 + 1120 * NS, NO_SPANS, NO_LOGS, NO_METRICS)
     assert analyse(Scope("why?"), empty, baseline, SETTINGS).verdict is Verdict.NOT_ENOUGH_DATA
+
+
+def test_metrics_alone_want_a_history_to_speak() -> None:
+    young, grown = Baseline(SETTINGS), Baseline(SETTINGS)
+    for start_s in range(0, NORMAL_S, 60):
+        seen = replace(telemetry(start_s, start_s + 60), spans=NO_SPANS, logs=NO_LOGS)
+        grown.learn(seen)
+        if start_s >= NORMAL_S - 120:
+            young.learn(seen)
+    busy = telemetry(NORMAL_S + 10, NORMAL_S + 130, Trouble(cpu=2.0))
+    window = replace(busy, spans=NO_SPANS, logs=NO_LOGS)
+    found = {
+        name: analyse(Scope("why?"), window, one, SETTINGS)
+        for name, one in (("young", young), ("grown", grown))
+    }
+    assert found["young"].verdict is Verdict.NOT_ENOUGH_DATA
+    assert found["grown"].causes[0].kind is CauseKind.CPU
 
 
 def test_every_statement_carries_a_reference(baseline: Baseline) -> None:
