@@ -138,6 +138,20 @@ class LabelTable:
         number[order] = np.arange(len(order))
         return number[inverse.reshape(-1)], self.take(first[order])
 
+    def compacted(self) -> LabelTable:
+        """The same sets with only the names and values in use: what travels between processes."""
+        names, codes, values = [], [], []
+        for k, name in enumerate(self.names):
+            used, inverse = np.unique(self.codes[:, k], return_inverse=True)
+            absent = int(len(used) > 0 and used[0] < 0)
+            if len(used) == absent:
+                continue
+            names.append(name)
+            codes.append(inverse.reshape(-1).astype(np.int32) - np.int32(absent))
+            values.append(tuple(self.values[k][code] for code in used[absent:].tolist()))
+        stacked = np.stack(codes, axis=1) if codes else np.empty((len(self), 0), np.int32)
+        return LabelTable(tuple(names), stacked, tuple(values))
+
     def _columns(self, chosen: list[int]) -> LabelTable:
         return LabelTable(
             tuple(self.names[k] for k in chosen),
