@@ -6,8 +6,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from agent.errors import ObservabilityError
 from agent.promql.values import Grid, Matrix, Selection
 from agent.telemetry.frames import F64, I64
+
+
+class FunctionError(ObservabilityError):
+    """A function refuses its arguments while it runs; the query fails with Prometheus' error type
+    "execution". The text is Prometheus' own."""
 
 
 class Notes(Protocol):
