@@ -6,14 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from agent.errors import ObservabilityError
 from agent.promql.values import Grid, Matrix, Selection
 from agent.telemetry.frames import F64, I64
-
-
-class FunctionError(ObservabilityError):
-    """A function refuses its arguments while it runs; the query fails with Prometheus' error type
-    "execution". The text is Prometheus' own."""
 
 
 class Notes(Protocol):
@@ -30,11 +24,17 @@ class Notes(Protocol):
 class Windows:
     """A range vector at every step: step ``j`` sees the samples with
     ``ends_ms[j] - range_ms < time <= ends_ms[j]`` (open on the left, as in Prometheus 3). Stale markers are
-    taken out. ``ends_ms`` ascends, or is constant under ``@``."""
+    taken out. ``ends_ms`` ascends, or is constant under ``@``.
+
+    ``extension`` is "", ``anchored`` or ``smoothed``; the functions that know the two (rate, increase, delta;
+    changes and resets only the first) then look at samples up to ``lookback_ms`` before the range as well,
+    under ``smoothed`` also as far behind it, and the selection has to reach so far."""
 
     selection: Selection
     ends_ms: I64
     range_ms: int
+    extension: str = ""
+    lookback_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)
