@@ -1,0 +1,177 @@
+"""Text to a checked syntax tree: the grammar is the ``promql_parser`` package's.
+
+Around it stands a thin layer, because the package has no positions and lacks some newer constructs. The
+words of the text (``agent.promql.lex``) are bounded first. What the package does not know is taken
+out: ``anchored`` and ``smoothed`` become spaces, duration expressions a plain duration, ``</`` and
+``>/`` another comparison, underscores in numbers vanish. The package parses and checks the rest;
+then its tree and the words are walked side by side (``agent.promql.shape``), in the order of the text.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import promql_parser
+
+from agent.promql import shape
+from agent.promql.durations import DurationParser
+from agent.promql.errors import ParseError
+from agent.promql.lex import DURATION, IDENTIFIER, NUMBER, SYMBOL, Token, tokens_of
+from agent.promql.tree import (
+    Aggregation,
+    Binary,
+    Call,
+    DurationExpr,
+    Expr,
+    MatrixSelector,
+    StringLiteral,
+    Subquery,
+    VectorSelector,
+    unwrap,
+    walk,
+)
+
+_EXTENSIONS = ("anchored", "smoothed")
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """What is switched on beyond the stable language; the names are those of Prometheus' feature flags."""
+
+    experimental_functions: bool = False
+    duration_expressions: bool = False
+    extended_range_selectors: bool = False
+    fill_modifiers: bool = False
+
+
+EVERYTHING = Dialect(True, True, True, True)
+
+
+@lru_cache(maxsize=1024)
+def parse(query: str, dialect: Dialect = EVERYTHING) -> Expr:
+    """The syntax tree of a query. Raises ParseError."""
+    tokens = tokens_of(query)
+    plain, durations = _plain(query, tokens)
+    try:
+        grammar = promql_parser.parse(plain)
+    except ValueError as error:
+        raise ParseError(_message(str(error)), query) from error
+    try:
+        root = shape.Builder(query, tokens, durations).build_all(grammar)
+    except RecursionError:
+        raise ParseError("nesting is too deep", query) from None
+    for node in walk(root):
+        _check(node, dialect, query)
+    return root
+
+
+def _plain(query: str, tokens: list[Token]) -> tuple[str, dict[int, tuple[DurationExpr | float, int]]]:
+    """The text as the package understands it, and the duration expressions by their first token, each with
+    the token behind it."""
+    out, copied = [], 0
+    durations: dict[int, tuple[DurationExpr | float, int]] = {}
+
+    def put(start: int, end: int, text: str) -> None:
+        nonlocal copied
+        out.append(query[copied:start])
+        out.append(text)
+        copied = end
+
+    at, braces = 0, 0
+    while at < len(tokens):
+        token = tokens[at]
+        braces += (token.text == "{") - (token.text == "}") if token.kind == SYMBOL else 0
+        begins = None
+        if braces:
+            pass
+        elif token.text == "[" or (token.kind == IDENTIFIER and token.word() == "offset" and at > 0):
+            begins = at + 1
+        elif token.text == ":" and tokens[at + 1].text != "]":
+            begins = at + 1
+        elif token.kind == SYMBOL and token.text in ("</", ">/"):
+            put(token.pos, token.end, ">=")
+        elif token.kind == NUMBER and "_" in token.text:
+            put(token.pos, token.end, token.text.replace("_", ""))
+        elif token.kind == IDENTIFIER and token.word() in _EXTENSIONS and _ends_selector(tokens, at):
+            put(token.pos, token.end, " ")
+        if begins is not None and begins < len(tokens) and _is_expression(tokens, begins, token.text):
+            reader = DurationParser(query, tokens, begins)
+            value = reader.operand() if token.word() == "offset" else reader.expression()
+            durations[begins] = (value, reader.at)
+            put(tokens[begins].pos, tokens[reader.at - 1].end, "1s")
+            at = reader.at
+            continue
+        at += 1
+    out.append(query[copied:])
+    return "".join(out), durations
+
+
+def _is_expression(tokens: list[Token], at: int, after: str) -> bool:
+    """Whether what begins there is more than a plain duration, signed behind ``offset``."""
+    first, signed = tokens[at], False
+    if after not in ("[", ":") and first.text in ("-", "+"):
+        at, signed = at + 1, True
+        first = tokens[min(at, len(tokens) - 1)]
+    if first.text in ("(", "-", "+") or first.word() in ("step", "range", "min_of", "max_of", "min", "max"):
+        # `offset` may be a metric's name: it then stands before an operator or a parenthesis of its own.
+        return after in ("[", ":") or signed or first.text != "+"
+    if first.kind not in (NUMBER, DURATION) or after not in ("[", ":"):
+        return False
+    return tokens[min(at + 1, len(tokens) - 1)].text not in ("]", ":")
+
+
+def _ends_selector(tokens: list[Token], at: int) -> bool:
+    """Whether a word follows a selector, so that it is a modifier of it and no metric's name."""
+    if at == 0:
+        return False
+    before = tokens[at - 1]
+    if before.kind == SYMBOL:
+        return before.text in ("]", "}", ")")
+    if before.kind == IDENTIFIER:
+        return before.word() not in ("and", "or", "unless", "atan2", "bool", "group_left", "group_right")
+    return before.kind in (NUMBER, DURATION)
+
+
+def _message(text: str) -> str:
+    """The package's words in Prometheus' phrasing where they differ."""
+    for theirs, ours in (
+        ("unknown function with name '", 'unknown function with name "'),
+        ("no expression found in input", "no expression found in input"),
+        ("invalid promql query", "unexpected token: invalid promql query"),
+    ):
+        if text.startswith(theirs):
+            return ours + text[len(theirs) :].replace("'", '"')
+    return text
+
+
+def _check(node: Expr, dialect: Dialect, query: str) -> None:
+    """Refuse what is not switched on."""
+    refused = None
+    match node:
+        case Aggregation(op="limitk" | "limit_ratio" as op) if not dialect.experimental_functions:
+            refused = f"{op}() is experimental and must be enabled with --enable-feature=promql-experimental-functions"
+        case Call(name=name) if not dialect.experimental_functions and shape.is_experimental(name):
+            refused = f'function "{name}" is not enabled'
+        case VectorSelector(extension=extension) if extension and not dialect.extended_range_selectors:
+            refused = f"{extension} modifier is experimental and not enabled"
+        case Binary(matching=m) if not dialect.fill_modifiers:
+            if m.fill_left is not None or m.fill_right is not None:
+                refused = "binop fill modifiers are experimental and not enabled"
+        case Aggregation(op="count_values", param=param) if param is None or not isinstance(unwrap(param), StringLiteral):
+            refused = "expected type string in aggregation parameter, got scalar"
+    if refused is None and not dialect.duration_expressions and _computed(node):
+        refused = "experimental duration expression is not enabled"
+    if refused is not None:
+        raise ParseError(refused, query, node.pos)
+
+
+def _computed(node: Expr) -> bool:
+    match node:
+        case VectorSelector(offset=offset):
+            return isinstance(offset, DurationExpr)
+        case MatrixSelector(range=length):
+            return isinstance(length, DurationExpr)
+        case Subquery(range=length, step=step, offset=offset):
+            return any(isinstance(one, DurationExpr) for one in (length, step, offset))
+    return False
