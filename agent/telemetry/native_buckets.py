@@ -1,0 +1,181 @@
+"""The buckets of native histograms as sorted arrays: their bounds, and what merges, thins and compares them.
+
+One side of a histogram is a pair of columns, the index of each bucket (ascending) and its count. Bucket
+``i`` of an exponential schema ``s`` reaches from ``2 ** ((i - 1) / 2 ** s)`` to ``2 ** (i / 2 ** s)``, the
+lower bound not included; on the negative side it is mirrored. With custom values, bucket ``i`` ends at
+``custom[i]`` and the one behind the last is open. The rules are those of Prometheus' model/histogram.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from agent.telemetry.frames import F64, I32, I64, Bool
+
+MIN_SCHEMA, MAX_SCHEMA, CUSTOM_SCHEMA = -4, 8, -53
+_MAX_FLOAT = float(np.finfo(np.float64).max)
+_MAX_EXPONENT = 1024
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Side:
+    """``index`` ascends strictly; ``count`` has its length. Counts may be 0: the bucket is then known, but
+    empty."""
+
+    index: I32
+    count: F64
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    @classmethod
+    def at(cls, offset: int, counts: F64) -> Side:
+        """Buckets without a gap from index ``offset`` on."""
+        return cls(np.arange(offset, offset + len(counts), dtype=np.int32), np.asarray(counts, np.float64))
+
+    def scaled(self, factor: float) -> Side:
+        return Side(self.index, self.count * factor) if len(self) else self
+
+    def divided(self, divisor: float) -> Side:
+        return Side(self.index, self.count / divisor) if len(self) else self
+
+    def compact(self) -> Side:
+        """Without empty buckets."""
+        used = self.count != 0
+        return self if used.all() else Side(self.index[used], self.count[used])
+
+    def above(self, bound: float, schema: int) -> Side:
+        """Without the buckets that end at ``bound`` or below (by absolute value)."""
+        if not len(self) or bound <= 0:
+            return self
+        kept = bounds(self.index, schema) > bound
+        return self if kept.all() else Side(self.index[kept], self.count[kept])
+
+    def reduced(self, schema: int, target: int) -> Side:
+        """At a lower resolution: counts of buckets that become one are added up in their order."""
+        if schema == target or not len(self):
+            return self
+        coarse = ((self.index - 1) >> (schema - target)) + 1
+        index, place = np.unique(coarse, return_inverse=True)
+        return Side(index.astype(np.int32), _added(place, self.count, len(index)))
+
+    def mapped(self, bounds_from: F64, bounds_to: F64) -> F64:
+        """The counts of custom buckets by the bounds ``bounds_to``, which are among ``bounds_from``: an array
+        of one more, the last for what lies above."""
+        ends = np.append(bounds_from, np.inf)[self.index]
+        place = np.searchsorted(bounds_to, ends, side="left")
+        return _added(place, self.count, len(bounds_to) + 1)
+
+    def same(self, other: Side) -> bool:
+        """Whether the populated buckets are the same, bit by bit."""
+        a, b = self.compact(), other.compact()
+        return np.array_equal(a.index, b.index) and np.array_equal(
+            a.count.view(np.uint64), b.count.view(np.uint64)
+        )
+
+
+EMPTY_SIDE = Side(np.empty(0, np.int32), np.empty(0, np.float64))
+NO_VALUES: F64 = np.empty(0, np.float64)
+
+
+def _added(place: I64, counts: F64, size: int) -> F64:
+    """Counts by their place, added up in their order."""
+    return np.bincount(place, counts, size).astype(np.float64)
+
+
+def merged(a: Side, b: Side, sign: float = 1.0) -> Side:
+    """``a + sign * b``."""
+    if np.array_equal(a.index, b.index):
+        return Side(a.index, a.count + b.count if sign > 0 else a.count - b.count)
+    index = np.union1d(a.index, b.index).astype(np.int32, copy=False)
+    count = np.zeros(len(index))
+    count[np.searchsorted(index, a.index)] = a.count
+    place = np.searchsorted(index, b.index)
+    if sign > 0:
+        count[place] += b.count
+    else:
+        count[place] -= b.count
+    return Side(index, count)
+
+
+def spread(index: I32, side: Side) -> F64:
+    """The counts of ``side`` at each place of ``index``, which holds all of its own; 0 elsewhere."""
+    if len(index) == len(side):
+        return side.count
+    count = np.zeros(len(index))
+    count[np.searchsorted(index, side.index)] = side.count
+    return count
+
+
+def lost(before: Side, after: Side) -> bool:
+    """Whether a bucket of ``before`` holds less in ``after``."""
+    if not len(before):
+        return False
+    if np.array_equal(before.index, after.index):
+        return bool((after.count < before.count).any())
+    if not len(after):
+        return bool((before.count != 0).any())
+    place = np.minimum(np.searchsorted(after.index, before.index), len(after) - 1)
+    found = after.index[place] == before.index
+    less: Bool = np.where(found, after.count[place] < before.count, before.count != 0)
+    return bool(less.any())
+
+
+def bounds(index: I32 | I64, schema: int) -> F64:
+    """The upper bounds of exponential buckets. The last bucket of finite numbers ends at the greatest of
+    them, so that the one behind it holds the infinities alone."""
+    index = np.asarray(index, np.int64)
+    if schema < 0:
+        fraction, exponent = np.float64(1.0), index << -schema
+        last = exponent == _MAX_EXPONENT
+    else:
+        table = _FRACTIONS[:: 1 << (MAX_SCHEMA - schema)]
+        place = index & ((1 << schema) - 1)
+        fraction, exponent = table[place], (index >> schema) + 1
+        last = (place == 0) & (exponent == _MAX_EXPONENT + 1)
+    with np.errstate(over="ignore", under="ignore"):
+        ends = np.ldexp(fraction, np.clip(exponent, -4096, 4096).astype(np.int32))
+    return np.where(last, _MAX_FLOAT, ends)
+
+
+def custom_bounds(index: I32, values: F64) -> tuple[F64, F64]:
+    """``(lower, upper)`` of custom buckets."""
+    edges = np.concatenate([[-np.inf], values, [np.inf]])
+    return edges[index], edges[index + 1]
+
+
+def bucket_index(value: float, schema: int) -> int:
+    """The index of the exponential bucket that a value above 0 falls into."""
+    if math.isinf(value):
+        return bucket_index(_MAX_FLOAT, schema) + 1
+    fraction, exponent = math.frexp(value)
+    if schema > 0:
+        table = _FRACTIONS[:: 1 << (MAX_SCHEMA - schema)]
+        return int(np.searchsorted(table, fraction, side="left")) + ((exponent - 1) << schema)
+    whole = exponent - 1 if fraction == 0.5 else exponent
+    return (whole + (1 << -schema) - 1) >> -schema
+
+
+def _fractions() -> F64:
+    """The bounds of schema 8 within [0.5, 1), to the last digit those that clients and servers of Prometheus
+    agree on: each schema keeps the bounds of the one before and puts a multiple of each behind it, rounded
+    anew. The factors are twice these first bounds of schema 1 to 8."""
+    table = np.array([0.5])
+    for first in (
+        0.7071067811865475,
+        0.5946035575013605,
+        0.5452538663326288,
+        0.5221368912137069,
+        0.5109485743270583,
+        0.5054446430258502,
+        0.5027149505564014,
+        0.5013556375251013,
+    ):
+        table = np.column_stack([table, table * (2 * first)]).ravel()
+    return table
+
+
+_FRACTIONS = _fractions()
