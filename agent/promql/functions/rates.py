@@ -1,0 +1,154 @@
+"""rate, increase, delta, irate and idelta over floats.
+
+The extrapolation is that of Prometheus 3 (``extrapolatedRate``): to the border of the range where the first
+or last sample is closer to it than 1.1 average intervals, by half an interval otherwise, and for counters
+never below zero.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numba import njit
+
+from agent.promql.functions import texts
+from agent.promql.functions.kinds import Argument, Body, Call, Function, Result
+from agent.promql.functions.ranges import range_vector, run
+from agent.promql.functions.slide import first_after, longest
+from agent.promql.values import Matrix
+from agent.telemetry.labels import METRIC_NAME
+
+COUNTER_SUFFIXES = ("_total", "_sum", "_count", "_bucket")
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _reset_rows(value, start, stop, rows):  # type: ignore[no-untyped-def]
+    """Writes the rows of ``start:stop`` that are below the row before; returns how many."""
+    found = 0
+    for k in range(start + 1, stop):
+        rows[found] = k
+        found += value[k] < value[k - 1]
+    return found
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _covered(first_ms, last_ms, begin_ms, end_ms, count, rise, first):  # type: ignore[no-untyped-def]
+    """By what the rise between the first and the last of ``count`` samples is multiplied to stand for the
+    whole range. ``first`` is the first value of a counter, negative where zero does not bound."""
+    to_start = (first_ms - begin_ms) / 1000.0
+    to_end = (end_ms - last_ms) / 1000.0
+    sampled = (last_ms - first_ms) / 1000.0
+    average = sampled / (count - 1)
+    threshold = average * 1.1
+    if to_start >= threshold:
+        to_start = average / 2
+    if first >= 0 and rise > 0:
+        to_zero = sampled * (first / rise)
+        if to_zero < to_start:
+            to_start = to_zero
+    if to_end >= threshold:
+        to_end = average / 2
+    return (sampled + to_start + to_end) / sampled
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def extrapolated(offsets, time_ms, value, ends_ms, range_ms, is_counter, is_rate):  # type: ignore[no-untyped-def]
+    """rate (counter, rate), increase (counter) or delta (neither)."""
+    series, steps = len(offsets) - 1, len(ends_ms)
+    out = np.zeros((series, steps))
+    present = np.zeros((series, steps), np.bool_)
+    resets = np.empty(longest(offsets) + 1, np.int64)
+    per = range_ms / 1000.0 if is_rate else 1.0
+    for i in range(series):
+        start, stop = offsets[i], offsets[i + 1]
+        found = _reset_rows(value, start, stop, resets) if is_counter else 0
+        lo = hi = start
+        r = 0
+        for j in range(steps):
+            end = ends_ms[j]
+            begin = end - range_ms
+            hi = first_after(time_ms, hi, start, stop, end)
+            lo = first_after(time_ms, lo, start, stop, begin)
+            if hi - lo < 2:
+                continue
+            first = value[lo]
+            rise = value[hi - 1] - first
+            while r > 0 and resets[r - 1] > lo:
+                r -= 1
+            while r < found and resets[r] <= lo:
+                r += 1
+            k = r
+            while k < found and resets[k] < hi:
+                rise += value[resets[k] - 1]
+                k += 1
+            bound = first if is_counter else -1.0
+            factor = _covered(time_ms[lo], time_ms[hi - 1], begin, end, hi - lo, rise, bound)
+            out[i, j] = rise * (factor / per if is_rate else factor)
+            present[i, j] = True
+    return out, present
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def instant(offsets, time_ms, value, ends_ms, range_ms, is_rate):  # type: ignore[no-untyped-def]
+    """irate (rate) or idelta: the last two samples of a window."""
+    series, steps = len(offsets) - 1, len(ends_ms)
+    out = np.zeros((series, steps))
+    present = np.zeros((series, steps), np.bool_)
+    for i in range(series):
+        start, stop = offsets[i], offsets[i + 1]
+        lo = hi = start
+        for j in range(steps):
+            hi = first_after(time_ms, hi, start, stop, ends_ms[j])
+            lo = first_after(time_ms, lo, start, stop, ends_ms[j] - range_ms)
+            if hi - lo < 2 or time_ms[hi - 1] == time_ms[hi - 2]:
+                continue
+            last, before = value[hi - 1], value[hi - 2]
+            rise = last if is_rate and last < before else last - before
+            out[i, j] = rise / ((time_ms[hi - 1] - time_ms[hi - 2]) / 1000.0) if is_rate else rise
+            present[i, j] = True
+    return out, present
+
+
+def doubt_counters(call: Call, result: Matrix) -> None:
+    """Notes the metrics that have a result and do not carry the name of a counter."""
+    labels = result.labels
+    if METRIC_NAME not in labels.names:
+        return
+    place = labels.names.index(METRIC_NAME)
+    values = labels.values[place]
+    for code in np.unique(labels.codes[:, place]).tolist():
+        if code < 0 or values[code].endswith(COUNTER_SUFFIXES):
+            continue
+        if result.present[labels.codes[:, place] == code].any():
+            call.notes.info(texts.not_a_counter(values[code]))
+
+
+def _extrapolating(is_counter: bool, is_rate: bool) -> Body:
+    def body(call: Call, arguments: Sequence[Argument]) -> Result:
+        windows = range_vector(arguments)
+        value, present = run(extrapolated, windows, is_counter, is_rate)
+        result = Matrix(windows.selection.labels, value, present)
+        if is_counter:
+            doubt_counters(call, result)
+        return result
+
+    return body
+
+
+def _instant(is_rate: bool) -> Body:
+    def body(call: Call, arguments: Sequence[Argument]) -> Result:
+        windows = range_vector(arguments)
+        value, present = run(instant, windows, is_rate)
+        return Matrix(windows.selection.labels, value, present)
+
+    return body
+
+
+RATES = {
+    "rate": Function(_extrapolating(is_counter=True, is_rate=True)),
+    "increase": Function(_extrapolating(is_counter=True, is_rate=False)),
+    "delta": Function(_extrapolating(is_counter=False, is_rate=False)),
+    "irate": Function(_instant(is_rate=True)),
+    "idelta": Function(_instant(is_rate=False)),
+}

@@ -1,0 +1,33 @@
+"""Windows that slide: where the samples of each step's range begin and end.
+
+The kernels of the range functions call ``first_after`` for both ends of a window. From one step to the
+next it walks only over the samples between them, in either direction, so that ascending steps cost one
+pass over a series, a constant end (``@``) nothing, and any other order stays right.
+
+The compiler's cache looks at a function's own file only: after a change here, touch the files of the
+kernels that call this.
+"""
+
+from __future__ import annotations
+
+from numba import njit
+
+
+@njit(cache=True, nogil=True)
+def first_after(time_ms, at, start, stop, bound_ms):  # type: ignore[no-untyped-def]
+    """The first row of ``start:stop`` whose time is after ``bound_ms``, ``stop`` if none is; ``at`` is
+    where the search begins."""
+    while at < stop and time_ms[at] <= bound_ms:
+        at += 1
+    while at > start and time_ms[at - 1] > bound_ms:
+        at -= 1
+    return at
+
+
+@njit(cache=True, nogil=True)
+def longest(offsets):  # type: ignore[no-untyped-def]
+    """The number of samples of the longest series: the size of the scratch space of a kernel."""
+    most = 0
+    for i in range(len(offsets) - 1):
+        most = max(most, offsets[i + 1] - offsets[i])
+    return most
