@@ -41,11 +41,11 @@ def to_json(h: FloatHistogram) -> dict[str, Any]:
 
 
 def short(value: float) -> str:
-    """As Go's ``%g``: the shortest digits that give the number back, an exponent below 1e-4 and from 1e21."""
+    """As Go's ``%g``: the shortest digits that give the number back, an exponent below 1e-4 and from 1e6."""
     if not math.isfinite(value):
         return "NaN" if math.isnan(value) else ("+Inf" if value > 0 else "-Inf")
     sign, digits, point = _digits(value)
-    if point - 1 < -4 or point - 1 >= 21:
+    if not -4 <= point - 1 < _EXPONENT_FROM:
         return sign + _scientific(digits, point)
     return sign + _plain(digits, point)
 
