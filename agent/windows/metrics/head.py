@@ -1,0 +1,95 @@
+"""The samples that are not sealed yet, by dense series id."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from agent.telemetry.frames import F64, I32, I64, U64
+from agent.windows.metrics import chunks
+from agent.windows.metrics.arena import physical_bytes, reserve
+from agent.windows.metrics.seriestable import SeriesTable
+
+FREE_STEP = 1 << 14  # series whose chunks are freed in one go
+REASONS = {"duplicate": chunks.DUPLICATE, "too_old": chunks.TOO_OLD, "no_room": chunks.NO_ROOM}
+_NEVER = int(chunks.NEVER)
+
+
+class Head:
+    """Not thread-safe: whoever owns it locks. Samples below ``accept_from_ms`` are refused."""
+
+    def __init__(self, max_series: int) -> None:
+        self.max_series = max_series
+        self.table = SeriesTable()
+        rows = reserve(max_series * chunks.ROW_WORDS * 8)
+        self.max_series = min(max_series, len(rows) // chunks.ROW_WORDS)
+        self._chunks = chunks.make_chunks(reserve(physical_bytes()), rows)
+        self.accept_from_ms = _NEVER
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    @property
+    def samples(self) -> int:
+        return int(self._chunks.state[chunks.SAMPLES])
+
+    @property
+    def chunk_count(self) -> int:
+        return int(self._chunks.state[chunks.USED] - self._chunks.state[chunks.FREE_CHUNKS])
+
+    @property
+    def inserted(self) -> int:
+        """Samples that came out of order."""
+        return int(self._chunks.state[chunks.INSERTED])
+
+    @property
+    def nbytes(self) -> int:
+        """What was ever touched: a freed chunk is used again, not given back."""
+        used = int(self._chunks.state[chunks.USED]) * chunks.CHUNK_WORDS * 8
+        return used + len(self.table) * chunks.ROW_WORDS * 8 + self.table.nbytes
+
+    def refused(self) -> dict[str, int]:
+        """Samples left out since the start, by reason."""
+        return {reason: int(self._chunks.state[word]) for reason, word in REASONS.items()}
+
+    def add(self, hashes: U64, position: int) -> I64:
+        """New series, defined at a log position; returns their ids."""
+        ids = self.table.add(hashes)
+        chunks.add_rows(self._chunks, len(self.table) - len(ids), len(self.table), position)
+        return ids
+
+    def defined(self, ids: I32 | I64, position: int) -> None:
+        """Series that the log defines once more."""
+        self._chunks.rows[ids, chunks.DEFINED] = position
+
+    def defined_at(self) -> I64:
+        """Where the log defined each series last."""
+        return self._chunks.rows[: len(self.table), chunks.DEFINED].copy()
+
+    def append(self, ids: I32, counts: I32, time_ms: I64, value: F64) -> int:
+        """Returns the number of samples that were new."""
+        return int(chunks.append(self._chunks, ids, counts, time_ms, value, self.accept_from_ms))
+
+    def touch(self, ids: I64, time_ms: I64) -> None:
+        """Series that have a sample which is no float, at a time."""
+        rows = self._chunks.rows
+        np.maximum.at(rows[:, chunks.SEEN], ids, time_ms)
+        np.minimum.at(rows[:, chunks.FIRST], ids, time_ms)
+
+    def lifetimes(self, ids: I32 | I64 | slice) -> tuple[I64, I64]:
+        """Times of the first and last sample of each series, sealed ones and histograms among them."""
+        rows = self._chunks.rows[: len(self.table)]
+        return rows[ids, chunks.FIRST], np.maximum(rows[ids, chunks.LAST], rows[ids, chunks.SEEN])
+
+    def counts(self, ids: I32, start_ms: int, end_ms: int) -> I64:
+        """How many samples each series has in ``[start_ms, end_ms]``."""
+        out = np.zeros(len(ids), np.int64)
+        chunks.count_between(self._chunks, ids, start_ms, end_ms, out)
+        return out
+
+    def copy(self, ids: I32, span_ms: tuple[int, int], behind: I64, time_ms: I64, value: F64) -> None:
+        """The samples that ``counts`` counted, each series' ending before row ``behind[i]``."""
+        chunks.copy_between(self._chunks, ids, *span_ms, behind, time_ms, value)
+
+    def free_before(self, time_ms: int, first: int, behind: int) -> None:
+        """Give the chunks back whose samples are all older, of series ``first`` to ``behind - 1``."""
+        chunks.free_before(self._chunks, first, behind, time_ms)
