@@ -75,6 +75,31 @@ def load_ingest() -> None:
     streams call it before they are ready; from the cache it takes a fraction of a second."""
     for _, stream in _fed(1):
         stream.drain()
+    _take_samples()
+
+
+def _take_samples() -> None:
+    """Walk remote write of both versions through the gateway's part of the way."""
+    from agent.settings import GatewaySettings
+    from agent.telemetry.labels import labels_of
+    from agent.telemetry.remote_write import Packed, Version
+    from agent.telemetry.remote_write_client import (
+        WriteSeries,
+        encode_write_request,
+        encode_write_request_v2,
+    )
+    from agent.windows.sampleintake import SampleIntake
+
+    at_ms = START_NS // 10**6
+    labels = labels_of({"__name__": "up", "job": "warm", "instance": "1"})
+    exemplars = ((labels_of({"trace_id": "a"}), 1.0, at_ms),)
+    series = WriteSeries(labels, ((at_ms, 1.0),), (), exemplars, "gauge", "help")
+    intake = SampleIntake(GatewaySettings(), 1)
+    bodies = [
+        Packed(encode_write_request([(labels, [(at_ms, 1.0)])])),
+        Packed(encode_write_request_v2([series]), Version.V2),
+    ]
+    intake.take("warm", bodies, START_NS + NS, [0])
 
 
 def _fed(minutes: int) -> Iterator[tuple[int, Stream]]:

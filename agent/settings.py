@@ -77,13 +77,32 @@ class GatewaySettings:
         120.0, "Rows further ahead of the clock than this are refused.", low=0.0, unit="seconds"
     )
     max_name_bytes: int = setting(
-        1024, "Longest span or metric name; a row with a longer one is refused.", low=16, unit="bytes"
+        1024, "Longest span, metric or label name; a row with a longer one is refused.", low=16, unit="bytes"
     )
     max_row_bytes: int = setting(
         1 << 20,
         "Largest single span, log record or metric point; a larger one is refused.",
         low=1024,
         unit="bytes",
+    )
+    out_of_order_s: float = setting(
+        60.0,
+        "How far behind the last sample of its series a sample of remote write may lie. Not 0, Prometheus' default: "
+        "a request that is sent again because its answer was lost brings samples older than the last one.",
+        low=0.0,
+        unit="seconds",
+    )
+    max_series: int = setting(
+        2_000_000, "Prometheus series of a tenant that got samples lately; new ones beyond are refused.", low=1
+    )
+    max_series_per_source: int = setting(
+        500_000, "Prometheus series of one job and instance; new ones beyond are refused.", low=1
+    )
+    max_labels: int = setting(
+        128, "Labels of one Prometheus series; one with more is refused.", low=1, high=1000
+    )
+    max_label_value_bytes: int = setting(
+        8192, "Longest label value; a series with a longer one is refused.", low=16, unit="bytes"
     )
     max_tenants: int = setting(
         32, "How many tenants (header `X-Scope-OrgID`) may send; requests of further ones are refused.", low=1
@@ -237,6 +256,16 @@ class AggregatorSettings:
     max_live_clients: int = setting(200, "WebSocket clients at once; further ones get 503.", low=1)
     ask_timeout_s: float = setting(
         20.0, "A question that takes longer is answered with an error.", low=0.5, unit="seconds"
+    )
+    query_timeout_s: float = setting(
+        120.0, "A PromQL query that takes longer is stopped; `timeout` of a request may say less.", low=0.1, unit="seconds"
+    )
+    query_concurrency: int = setting(20, "PromQL queries at once; further ones wait for their turn.", low=1)
+    query_max_samples: int = setting(
+        50_000_000, "Samples that one PromQL query may load; beyond it it fails.", low=1
+    )
+    query_lookback_s: float = setting(
+        300.0, "How long after its last sample a series still has a value in PromQL.", low=0.001, unit="seconds"
     )
 
 

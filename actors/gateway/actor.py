@@ -1,4 +1,4 @@
-"""The gateway of a node: OTLP on two ports, one write-ahead log a stream."""
+"""The gateway of a node: OTLP on two ports, remote write on one of them, one write-ahead log a stream."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from actors.gateway.committer import Committer
 from actors.gateway.intake import Intake
 from actors.gateway.otlp_grpc import otlp_server
 from actors.gateway.otlp_http import otlp_app
+from actors.gateway.remote_write import Lane, add_remote_write
 from actors.gateway.room import Room, Starting, work
 from actors.handles import stream_handles
 from actors.places import log_folder, stream_count
@@ -24,7 +25,11 @@ from agent.errors import SettingsError
 from agent.observe import configure
 from agent.settings import Settings
 from agent.telemetry.batch import Reject, Signal
+from agent.telemetry.remote_write import Packed
+from agent.telemetry.samples import SAMPLES
 from agent.windows.log import LogWriter
+from agent.windows.refusals import Outcome
+from agent.windows.sampleintake import SampleIntake
 
 DRAIN_S = 5.0
 
@@ -37,7 +42,9 @@ class Gateway:
         self._streams = stream_count(settings)
         self._intake = Intake(settings.gateway, self._streams)
         self._room = Room(settings.gateway.max_pending_bytes)
+        self._samples = SampleIntake(settings.gateway, self._streams)
         self._committer: Committer | None = None
+        self._lane: Lane | None = None
         self._opened = AsyncExitStack()
 
     def __repr__(self) -> str:
@@ -58,6 +65,8 @@ class Gateway:
         counts, committer = self._intake.counts, self._committer
         figures = {f"{signal.value}_total": float(counts.accepted[signal.value]) for signal in Signal}
         figures |= {
+            "samples_total": float(counts.accepted[SAMPLES]),
+            "series": float(self._samples.series),
             "requests_total": float(counts.requests),
             "bytes_total": float(counts.bytes),
             "in_hand_bytes": float(self._room.used_bytes),
@@ -79,6 +88,15 @@ class Gateway:
         await committer.commit(accepted.writes)
         return accepted.rejected
 
+    async def write(self, tenant: str, packed: Packed) -> Outcome:
+        """Make a body of remote write durable. Raises ``BadInput`` or ``Overloaded``."""
+        if self._lane is None:
+            raise Starting("the gateway is starting")
+        self._intake.admit(tenant, time.time_ns())
+        outcome = await self._lane.write(tenant, packed)
+        self._intake.count_samples(outcome, len(packed.body))
+        return outcome
+
     def _ready_committer(self) -> Committer:
         if self._committer is None:
             raise Starting("the gateway is starting")
@@ -95,13 +113,17 @@ class Gateway:
             opened.push_async_callback(grpc.stop, None)
             committer = await self._open_logs(opened)
             await asyncio.to_thread(load_ingest)
+            lane = Lane(self._samples, committer)
+            opened.push_async_callback(lane.stop)
+            lane.start()
             app = otlp_app(settings, self._room, self.take, self._intake.refuse)
+            add_remote_write(app, settings, self._room, self.write, self._intake.refuse)
             http = web.AppRunner(app, access_log=None, auto_decompress=False, handle_signals=False)
             opened.push_async_callback(http.cleanup)
             await http.setup()
             await web.SockSite(http, door).start()
             opened.push_async_callback(grpc.stop, DRAIN_S)
-            self._committer = committer
+            self._committer, self._lane = committer, lane
             self._opened = opened.pop_all()
         self._progress.listens = {
             "otlp/grpc": f"{settings.host}:{grpc_port}",

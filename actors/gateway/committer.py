@@ -4,6 +4,9 @@ While one group is on its way to the disk the next one gathers, so under load th
 and an idle gateway commits at once. A request is acknowledged after the sync that covers it. Telling a
 stream is separate and may fail: positions are absolute, so the next call says it again, and a stream that
 restarts reads its log to the end by itself.
+
+Some records rest on those before them (``agent.windows.sampleintake``): they are *chained*. When a group cannot
+be written, the chained records that wait behind it are refused with it, and ``failures`` tells their maker.
 """
 
 from __future__ import annotations
@@ -18,10 +21,13 @@ from actors.gateway.intake import Buffers
 from agent.errors import ObservabilityError, Overloaded
 from agent.windows.log import LogWriter
 
+BEHIND = "the write-ahead log is behind; come back in a second"
 RETRY_TELL_S = 0.25
+PAUSE_S = 0.02  # between two calls to a stream: each costs as much as ten thousand samples
 
 Tell = Callable[[int, int], Awaitable[None]]
 Write = tuple[int, Buffers]
+Entry = tuple[Sequence[Write], asyncio.Future[None], bool]  # whether it is chained
 
 
 class Committer:
@@ -31,7 +37,7 @@ class Committer:
         self._writers = writers
         self._max_pending_bytes = max_pending_bytes
         self._tell = tell
-        self._waiting: list[tuple[Sequence[Write], asyncio.Future[None]]] = []
+        self._waiting: list[Entry] = []
         self._wake = asyncio.Event()
         self._moved = [asyncio.Event() for _ in writers]
         self._durable = [writer.position for writer in writers]
@@ -39,6 +45,7 @@ class Committer:
         self._tasks: list[asyncio.Task[None]] = []
         self.pending_bytes = 0
         self.commits = 0
+        self.failures = 0
 
     @property
     def positions(self) -> list[int]:
@@ -55,7 +62,7 @@ class Committer:
 
     async def stop(self) -> None:
         """Commit what waits, then end."""
-        waiting = [done for _, done in self._waiting]
+        waiting = [done for _, done, _ in self._waiting]
         if waiting:
             await asyncio.wait(waiting)
         for task in self._tasks:
@@ -70,17 +77,27 @@ class Committer:
         the disk refuses."""
         if not writes:
             return
-        size = sum(len(buffer) for _, buffers in writes for buffer in buffers)
-        if self.pending_bytes + size > self._max_pending_bytes:
-            raise Overloaded("the write-ahead log is behind; come back in a second")
+        if self.full(_size(writes)):
+            raise Overloaded(BEHIND)
+        await asyncio.shield(self.submit(writes, chained=False))
+
+    def full(self, size_bytes: int) -> bool:
+        """Whether so much more would be too much to wait for the disk."""
+        return self.pending_bytes + size_bytes > self._max_pending_bytes
+
+    def submit(self, writes: Sequence[Write], *, chained: bool) -> asyncio.Future[None]:
+        """Take records in the order of the calls; the future ends when these, and all before them, are
+        durable, or with ``Overloaded``. No writes at all wait for those before."""
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        size = _size(writes)
         self.pending_bytes += size
-        self._waiting.append((writes, done))
+        done.add_done_callback(lambda _: self._release(size))
+        self._waiting.append((writes, done, chained))
         self._wake.set()
-        try:
-            await asyncio.shield(done)
-        finally:
-            self.pending_bytes -= size
+        return done
+
+    def _release(self, size_bytes: int) -> None:
+        self.pending_bytes -= size_bytes
 
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()
@@ -90,13 +107,16 @@ class Committer:
             group, self._waiting = self._waiting, []
             try:
                 touched = await loop.run_in_executor(
-                    self._pool, self._write, [w for writes, _ in group for w in writes]
+                    self._pool, self._write, [w for writes, _, _ in group for w in writes]
                 )
             except Exception as error:  # this group is refused; the next one must find the task alive
                 structlog.get_logger().exception("the write-ahead log cannot be written")
                 why = error.strerror if isinstance(error, OSError) else f"{type(error).__name__}: {error}"
                 refusal = Overloaded(f"the disk refuses the write-ahead log: {why}", retry_after_s=5)
-                self._settle(group, refusal)
+                self.failures += 1
+                behind = [entry for entry in self._waiting if entry[2]]
+                self._waiting = [entry for entry in self._waiting if not entry[2]]
+                self._settle([*group, *behind], refusal)
                 continue
             self.commits += 1
             self._settle(group, None)
@@ -113,10 +133,8 @@ class Committer:
         return touched
 
     @staticmethod
-    def _settle(
-        group: Sequence[tuple[Sequence[Write], asyncio.Future[None]]], error: Exception | None
-    ) -> None:
-        for _, done in group:
+    def _settle(group: Sequence[Entry], error: Exception | None) -> None:
+        for _, done, _ in group:
             if done.done():
                 continue
             if error is None:
@@ -136,6 +154,7 @@ class Committer:
             try:
                 await self._tell(stream, position)
                 told = position
+                await asyncio.sleep(PAUSE_S)
                 continue
             except ObservabilityError:  # it restarts
                 pass
@@ -143,3 +162,7 @@ class Committer:
                 structlog.get_logger().exception("a stream could not be told", stream=stream)
             await asyncio.sleep(RETRY_TELL_S)
             self._moved[stream].set()
+
+
+def _size(writes: Sequence[Write]) -> int:
+    return sum(len(buffer) for _, buffers in writes for buffer in buffers)

@@ -23,10 +23,12 @@ from agent.telemetry.otlp_attributes import resource_attributes
 from agent.telemetry.otlp_logs import decode_logs
 from agent.telemetry.otlp_metrics import decode_metrics
 from agent.telemetry.otlp_spans import decode_spans
+from agent.telemetry.samples import SAMPLES
 from agent.telemetry.screen import Limits, screen
 from agent.telemetry.source import Source
 from agent.windows import record
 from agent.windows.placement import owner
+from agent.windows.refusals import Outcome
 
 Buffers = list[bytes | memoryview]
 Decoder = Callable[[bytes], Any]
@@ -94,6 +96,21 @@ class Intake:
         with self._lock:
             self.counts.refused[reason] += 1
 
+    def admit(self, tenant: str, now_ns: int) -> None:
+        """A place for a tenant that sends remote write. Raises ``BadInput``."""
+        self._check_tenant(tenant)
+        with self._lock:
+            self._admit(tenant, now_ns)
+
+    def count_samples(self, outcome: Outcome, size_bytes: int) -> None:
+        """Count what became of a body of remote write."""
+        with self._lock:
+            self.counts.requests += 1
+            self.counts.bytes += size_bytes
+            self.counts.accepted[SAMPLES] += outcome.samples + outcome.histograms
+            for fault, n in outcome.refused.items():
+                self.counts.refused[fault.reason] += n
+
     def _check(self, body: bytes, tenant: str) -> None:
         if len(body) > self._settings.max_decoded_bytes:
             raise TooLarge(
@@ -101,6 +118,9 @@ class Intake:
                 f"the body has {len(body)} bytes, at most {self._settings.max_decoded_bytes} are taken "
                 "(gateway.max_decoded_bytes): send smaller batches",
             )
+        self._check_tenant(tenant)
+
+    def _check_tenant(self, tenant: str) -> None:
         if tenant not in self._seen_ns and not TENANT.fullmatch(tenant):
             raise Malformed(
                 "bad_tenant",

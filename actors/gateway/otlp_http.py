@@ -102,16 +102,7 @@ async def _plain_body(request: web.Request, settings: GatewaySettings) -> bytes:
             "unknown_content_type",
             f"Content-Type {request.content_type!r} is not spoken here; use {PROTOBUF} or {JSON}",
         )
-    try:
-        async with asyncio.timeout(READ_S):
-            packed = await request.read()
-    except TimeoutError:
-        raise Malformed("slow_body", f"the body did not come within {READ_S:.0f} s") from None
-    except web.HTTPRequestEntityTooLarge:
-        raise TooLarge(
-            "body_too_large",
-            f"the body has more than {settings.max_body_bytes} bytes (gateway.max_body_bytes)",
-        ) from None
+    packed = await read_body(request, settings)
     encoding = request.headers.get("Content-Encoding", "").strip().lower()
     body = packed
     if encoding:
@@ -121,6 +112,20 @@ async def _plain_body(request: web.Request, settings: GatewaySettings) -> bytes:
     if request.content_type == JSON:
         body = await work(len(body), json_to_protobuf, PATHS[request.path], body)
     return body
+
+
+async def read_body(request: web.Request, settings: GatewaySettings) -> bytes:
+    """The body as it was sent. Raises ``Malformed`` when it comes too slowly, ``TooLarge``."""
+    try:
+        async with asyncio.timeout(READ_S):
+            return await request.read()
+    except TimeoutError:
+        raise Malformed("slow_body", f"the body did not come within {READ_S:.0f} s") from None
+    except web.HTTPRequestEntityTooLarge:
+        raise TooLarge(
+            "body_too_large",
+            f"the body has more than {settings.max_body_bytes} bytes (gateway.max_body_bytes)",
+        ) from None
 
 
 def _refusal(content_type: str, error: BadInput) -> web.Response:
@@ -155,7 +160,10 @@ def _authenticate(settings: GatewaySettings, refuse: Refuse) -> Callable[..., Aw
         if settings.auth_token and not shows(expected, request.headers.get("Authorization", "")):
             refuse(UNAUTHENTICATED_SENDER)
             message = "Authorization: Bearer <token> is missing or wrong (gateway.auth_token)"
-            return _error(request.content_type, 401, UNAUTHENTICATED, message, {"WWW-Authenticate": "Bearer"})
+            headers = {"WWW-Authenticate": "Bearer"}
+            if request.path not in PATHS:
+                return web.Response(status=401, text=message, headers=headers)
+            return _error(request.content_type, 401, UNAUTHENTICATED, message, headers)
         return await handler(request)
 
     return middleware

@@ -2,8 +2,10 @@
 
 A row of ``series_hash`` is one series of the request (``agent.telemetry.labels.hash_labels`` of its canonical
 bytes); its float samples are the next ``sample_count`` rows of ``time_ms`` and ``value``, its native
-histograms the next ``histogram_count`` rows of ``histogram_*``. Labels travel once: a series that the gateway
-has not defined lately is in ``define_hash``, its canonical bytes at ``define_off``, ``define_len`` in ``raw``.
+histograms the next ``histogram_count`` rows of ``histogram_*``. A record may join several requests, so one
+series may have several rows, and samples that are older than its last one, or there already.
+Labels travel once: a series that the gateway has not defined lately is in ``define_hash``, its canonical bytes
+at ``define_off``, ``define_len`` in ``raw``.
 Histograms are the ``Histogram`` messages of remote write (``io.prometheus.write.v2``), exemplars carry
 their labels as canonical bytes. Times are Unix milliseconds.
 

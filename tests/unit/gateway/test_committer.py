@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -97,3 +99,28 @@ async def test_a_log_that_refuses_is_an_error_for_the_sender_and_not_for_the_nex
             with pytest.raises(Overloaded, match="No space left"):
                 await made.commit([(0, entry())])
         await made.commit([(0, entry())])
+
+
+async def test_chained_records_behind_one_that_fails_are_refused_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with committer(tmp_path, Told()) as made:
+        release = threading.Event()
+
+        def refuse(self: LogWriter) -> None:
+            release.wait(5)
+            raise OSError(28, "No space left on device")
+
+        with monkeypatch.context() as patched:
+            patched.setattr(LogWriter, "sync", refuse)
+            first = made.submit([(0, entry())], chained=True)
+            await asyncio.sleep(0.01)  # it is on its way
+            behind, free = made.submit([], chained=True), made.submit([(1, entry())], chained=False)
+            release.set()
+            for refused in (first, behind):
+                with pytest.raises(Overloaded, match="No space"):
+                    await refused
+        assert made.failures == 1
+        with contextlib.suppress(Overloaded):
+            await free
+        await made.submit([], chained=True)

@@ -1,0 +1,85 @@
+"""What a sender of remote write is told: how much was written, and what was refused, with an example each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from agent.errors import BadInput
+from agent.telemetry.frames import I64
+from agent.telemetry.labels import decode_labels
+from agent.telemetry.remote_write import Scan
+from agent.telemetry.remote_write_labels import FAULT_SENTENCES, Fault
+from agent.telemetry.remote_write_scan import TEXT_LEN, TEXT_OFF
+from agent.windows.admission import (
+    EQUAL_SAMPLES,
+    FAULTS,
+    WRITTEN_EXEMPLARS,
+    WRITTEN_HISTOGRAMS,
+    WRITTEN_SAMPLES,
+)
+
+SHOWN_BYTES = 300  # of the labels in a message
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one body. ``error`` refuses it whole; ``refused`` counts single samples, and ``message``
+    names them. ``samples`` counts those that were known already among the written ones, as Prometheus does;
+    ``equal`` are these alone."""
+
+    samples: int = 0
+    histograms: int = 0
+    exemplars: int = 0
+    equal: int = 0
+    refused: dict[Fault, int] = field(default_factory=dict)
+    message: str = ""
+    error: BadInput | None = None
+
+    @property
+    def taken(self) -> bool:
+        """Whether anything was written, or was there already."""
+        return self.samples + self.histograms + self.exemplars > 0
+
+
+def outcome(scan: Scan, counts: I64, examples: I64, error: BadInput | None) -> Outcome:
+    """Of one body: its row of ``counts``, and of ``examples`` series and sample of the first of a fault."""
+    if error is not None:
+        return Outcome(error=error)
+    refused, message = {}, ""
+    if counts[FAULTS:].any():
+        refused = {fault: int(counts[FAULTS + fault]) for fault in Fault if counts[FAULTS + fault]}
+        message = "; ".join(
+            _sentence(scan, fault, n, int(examples[0, fault]), int(examples[1, fault]))
+            for fault, n in refused.items()
+        )
+    return Outcome(
+        samples=int(counts[WRITTEN_SAMPLES]),
+        histograms=int(counts[WRITTEN_HISTOGRAMS]),
+        exemplars=int(counts[WRITTEN_EXEMPLARS]),
+        equal=int(counts[EQUAL_SAMPLES]),
+        refused=refused,
+        message=message,
+    )
+
+
+def _sentence(scan: Scan, fault: Fault, n: int, series: int, sample: int) -> str:
+    off, length = int(scan.series[TEXT_OFF, series]), int(scan.series[TEXT_LEN, series])
+    at = ""
+    if sample >= 0:
+        value = float(np.asarray(scan.bits[sample]).view(np.float64))
+        at = f", time {int(scan.time_ms[sample])} ms, value {value!r}"
+    more = f" ({n} refused, this is the first)" if n > 1 else ""
+    return f"{FAULT_SENTENCES[fault]}: series {_shown(scan.text[off : off + length].tobytes())}{at}{more}"
+
+
+def _shown(text: bytes) -> str:
+    """The labels as a selector would name them, or as much of the bytes as fits where they are no labels."""
+    try:
+        labels = decode_labels(text) if len(text) <= 64 * SHOWN_BYTES else ()
+    except (IndexError, ValueError):
+        labels = ()
+    shown = "{" + ", ".join(f'{name}="{value}"' for name, value in labels) + "}" if labels else repr(text)
+    shown = shown.encode("utf-8", "backslashreplace").decode()
+    return shown if len(shown) <= SHOWN_BYTES else shown[:SHOWN_BYTES] + "…"
