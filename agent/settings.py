@@ -93,7 +93,9 @@ class GatewaySettings:
         unit="seconds",
     )
     max_series: int = setting(
-        2_000_000, "Prometheus series of a tenant that got samples lately; new ones beyond are refused.", low=1
+        2_000_000,
+        "Prometheus series of a tenant that got samples lately; new ones beyond are refused.",
+        low=1,
     )
     max_series_per_source: int = setting(
         500_000, "Prometheus series of one job and instance; new ones beyond are refused.", low=1
@@ -132,6 +134,21 @@ class StreamSettings:
     )
     max_series_per_source: int = setting(
         10_000, "Metric series of one source; samples of further ones are counted and left out.", low=1
+    )
+    max_series: int = setting(
+        1_000_000,
+        "Prometheus series of a tenant in one stream; samples of further ones are counted and left out.",
+        low=1,
+    )
+    metric_block_s: float = setting(
+        1800.0,
+        "How much event time of samples is kept as it came before it is compressed into a block on disk.",
+        low=60.0,
+        high=86_400.0,
+        unit="seconds",
+    )
+    metric_retention_s: float = setting(
+        15 * 86_400.0, "How long blocks of samples are kept, in event time.", low=3600.0, unit="seconds"
     )
     max_names: int = setting(
         50_000,
@@ -258,14 +275,40 @@ class AggregatorSettings:
         20.0, "A question that takes longer is answered with an error.", low=0.5, unit="seconds"
     )
     query_timeout_s: float = setting(
-        120.0, "A PromQL query that takes longer is stopped; `timeout` of a request may say less.", low=0.1, unit="seconds"
+        120.0,
+        "A PromQL query that takes longer is stopped; `timeout` of a request may say less.",
+        low=0.1,
+        unit="seconds",
     )
     query_concurrency: int = setting(20, "PromQL queries at once; further ones wait for their turn.", low=1)
     query_max_samples: int = setting(
         50_000_000, "Samples that one PromQL query may load; beyond it it fails.", low=1
     )
     query_lookback_s: float = setting(
-        300.0, "How long after its last sample a series still has a value in PromQL.", low=0.001, unit="seconds"
+        300.0,
+        "How long after its last sample a series still has a value in PromQL.",
+        low=0.001,
+        unit="seconds",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class ScrapeSettings:
+    config_file: str = setting(
+        "",
+        "A Prometheus configuration whose `scrape_configs` are scraped (`docs/scraping.md`); empty scrapes nothing.",
+    )
+    max_body_bytes: int = setting(
+        256 << 20,
+        "Largest exposition once decompressed, where `body_size_limit` of the job does not say less.",
+        low=1024,
+        unit="bytes",
+    )
+    max_queue_bytes: int = setting(
+        128 << 20,
+        "What may wait for the gateway; beyond it the oldest is dropped and counted.",
+        low=1 << 20,
+        unit="bytes",
     )
 
 
@@ -284,6 +327,7 @@ class Settings:
     ray: RaySettings = field(default_factory=RaySettings)
     database: DatabaseSettings = field(default_factory=DatabaseSettings)
     aggregator: AggregatorSettings = field(default_factory=AggregatorSettings)
+    scrape: ScrapeSettings = field(default_factory=ScrapeSettings)
 
     @property
     def data_dir(self) -> Path:

@@ -17,6 +17,7 @@ from actors.aggregator.api import Api, IncidentStore
 from actors.aggregator.app import make_app
 from actors.aggregator.live import LiveHub
 from actors.aggregator.metrics import Metrics
+from actors.aggregator.prometheus.backend import MetricBackend
 from actors.places import AGGREGATOR
 from actors.ports import Health, Ports
 from actors.tracing import Tracing
@@ -31,11 +32,19 @@ log = structlog.get_logger("aggregator")
 
 
 class Aggregator:
-    def __init__(self, settings: Settings, ports: Ports, store: IncidentStore | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        ports: Ports,
+        store: IncidentStore | None = None,
+        backend: MetricBackend | None = None,
+    ) -> None:
+        """``backend`` answers Prometheus' API."""
         self._settings = settings
         self._ports = ports
         self._hub = LiveHub(ports.streams, settings.aggregator.live_queue_bytes)
         self._api = Api(settings, ports, store)
+        self._backend = backend
         self._runner: web.AppRunner | None = None
         self._state, self._detail, self._address = "starting", "", ""
         self._tracing: Tracing | None = None
@@ -52,7 +61,7 @@ class Aggregator:
 
     async def start(self) -> None:
         where = self._settings.aggregator
-        app = make_app(self._api, self._hub, Metrics(self._hub))
+        app = make_app(self._api, self._hub, Metrics(self._hub), self._backend)
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN_S)
         await runner.setup()
         try:

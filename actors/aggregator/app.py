@@ -27,6 +27,11 @@ from actors.aggregator.live import LiveHub
 from actors.aggregator.metrics import Metrics
 from actors.aggregator.models import ErrorReply, ReadyReply
 from actors.aggregator.problems import refusal_of
+from actors.aggregator.prometheus.backend import MetricBackend
+from actors.aggregator.prometheus.doors import Doors
+from actors.aggregator.prometheus.mount import is_mounted, mount, refuse
+from actors.aggregator.prometheus.routes import PASSED
+from actors.aggregator.prometheus.routes import ROUTES as PROMETHEUS_ROUTES
 from actors.aggregator.reading import BadRequest, check_known, parse_tenant
 from actors.aggregator.routes import (
     LIVE_PATH,
@@ -36,6 +41,7 @@ from actors.aggregator.routes import (
     ROUTES,
     Route,
 )
+from actors.aggregator.security import SECURITY_HEADERS
 from actors.aggregator.subscriptions import from_query
 from actors.aggregator.websocket import Connection
 from actors.ports import DEFAULT_TENANT, Status
@@ -44,13 +50,6 @@ from agent.errors import ObservabilityError, Overloaded, Unsupported
 MAX_BODY_BYTES = 64 << 10
 TENANT_HEADER = "X-Scope-OrgID"
 JSON = "application/json"
-SECURITY_HEADERS = {
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
-    "Referrer-Policy": "no-referrer",
-    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
-    "Cache-Control": "no-store",
-}
 UNKNOWN_ROUTE = "(unknown)"
 
 log = structlog.get_logger("api")
@@ -61,7 +60,10 @@ METRICS = web.AppKey("metrics", Metrics)
 SOCKETS: web.AppKey[set[web.WebSocketResponse]] = web.AppKey("sockets", set)
 
 
-def make_app(api: Api, hub: LiveHub, metrics: Metrics) -> web.Application:
+def make_app(
+    api: Api, hub: LiveHub, metrics: Metrics, backend: MetricBackend | None = None
+) -> web.Application:
+    """``backend`` answers Prometheus' API, which is not there without it."""
     app = web.Application(middlewares=[_measured, _errors, _access], client_max_size=MAX_BODY_BYTES)
     app[API], app[HUB], app[METRICS] = api, hub, metrics
     app[SOCKETS] = set()
@@ -73,11 +75,15 @@ def make_app(api: Api, hub: LiveHub, metrics: Metrics) -> web.Application:
     app.router.add_get(METRICS_PATH, _metrics)
     app.router.add_get(OPENAPI_PATH, _openapi)
     app.router.add_get(LIVE_PATH, _live)
+    if backend is not None:
+        mount(app, Doors(api, backend), _tenant)
     return app
 
 
-_OPEN = {route.path for route in ROUTES if route.open}
-_UNTRACED = {route.path for route in ROUTES if not route.traced} | set(OTHER_ROUTES)
+_OPEN = {route.path for route in ROUTES if route.open} | {
+    route.path for route in PROMETHEUS_ROUTES if route.open
+}
+_UNTRACED = {route.path for route in ROUTES if not route.traced} | set(OTHER_ROUTES) | set(PASSED)
 
 
 def _template(request: web.Request) -> str:
@@ -117,10 +123,19 @@ async def _errors(request: web.Request, handler: Handler) -> web.StreamResponse:
     try:
         return await handler(request)
     except Exception as error:
+        if is_mounted(_template(request)):
+            return _refused_by_prometheus(request, error)
         refusal = refusal_of(error)
         if refusal.status == 500 or (refusal.status > 500 and not isinstance(error, ObservabilityError)):
             log.error("request failed", method=request.method, path=request.path, exc_info=error)
         return _json(ErrorReply(refusal.problem), refusal.status, dict(refusal.headers))
+
+
+def _refused_by_prometheus(request: web.Request, error: Exception) -> web.Response:
+    response = refuse(error)
+    if response.status == 500:
+        log.error("request failed", method=request.method, path=request.path, exc_info=error)
+    return response
 
 
 def _name(host: str) -> str:

@@ -8,6 +8,8 @@ from typing import Any
 import msgspec
 
 from actors.aggregator.models import ErrorReply
+from actors.aggregator.prometheus.routes import PASSED
+from actors.aggregator.prometheus.routes import ROUTES as PROMETHEUS_ROUTES
 from actors.aggregator.reading import TIME_HINT
 from actors.aggregator.routes import LIVE_PATH, METRICS_PATH, PATH_DOCS, PREFIX, ROUTES, Parameter, Route
 
@@ -40,7 +42,7 @@ def document(version: str) -> dict[str, Any]:
             "version": version,
             "description": f"Telemetry, incidents and answers. Times are taken as {TIME_HINT}; NaN is null.",
         },
-        "paths": paths | _others(),
+        "paths": paths | _others() | _prometheus(),
         "components": {
             "schemas": components,
             "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
@@ -59,7 +61,7 @@ def _allow_null(components: dict[str, Any]) -> None:
 def _operation(route: Route, schema_of: dict[str, Any]) -> dict[str, Any]:
     error = {"content": {"application/json": {"schema": schema_of[repr(ErrorReply)]}}}
     operation: dict[str, Any] = {
-        "operationId": _name(route),
+        "operationId": _operation_id(route.method, route.path),
         "summary": route.summary,
         "parameters": _parameters(route),
         "security": [] if route.open else [{}, {"token": []}],
@@ -78,16 +80,6 @@ def _operation(route: Route, schema_of: dict[str, Any]) -> dict[str, Any]:
 
 
 def _parameters(route: Route) -> list[dict[str, Any]]:
-    in_path = [
-        {
-            "name": name,
-            "in": "path",
-            "required": True,
-            "description": PATH_DOCS[name],
-            "schema": {"type": "string"},
-        }
-        for name in _IN_PATH.findall(route.path)
-    ]
     in_query = [_in_query(parameter) for parameter in route.parameters]
     tenant = {
         "name": "X-Scope-OrgID",
@@ -95,7 +87,20 @@ def _parameters(route: Route) -> list[dict[str, Any]]:
         "description": "The tenant; `?tenant=` says the same.",
         "schema": {"type": "string", "default": "default"},
     }
-    return in_path + in_query + ([tenant, _in_query(TENANT)] if route.by_tenant else [])
+    return _path_parameters(route.path) + in_query + ([tenant, _in_query(TENANT)] if route.by_tenant else [])
+
+
+def _path_parameters(path: str) -> list[dict[str, Any]]:
+    return [
+        {
+            "name": name,
+            "in": "path",
+            "required": True,
+            "description": PATH_DOCS[name],
+            "schema": {"type": "string"},
+        }
+        for name in _IN_PATH.findall(path)
+    ]
 
 
 TENANT = Parameter("tenant", "The tenant; without it the header `X-Scope-OrgID` counts.", default="default")
@@ -110,9 +115,8 @@ def _in_query(parameter: Parameter) -> dict[str, Any]:
     return {"name": parameter.name, "in": "query", "description": parameter.doc, "schema": schema}
 
 
-def _name(route: Route) -> str:
-    words = re.findall(r"\w+", route.path.removeprefix(PREFIX))
-    return "_".join([route.method.lower(), *words])
+def _operation_id(method: str, path: str) -> str:
+    return "_".join([method.lower(), *re.findall(r"\w+", path.removeprefix(PREFIX))])
 
 
 def _others() -> dict[str, Any]:
@@ -143,3 +147,22 @@ def _others() -> dict[str, Any]:
             }
         },
     }  # fmt: skip
+
+
+def _prometheus() -> dict[str, Any]:
+    """Prometheus' API has a description of its own; here are its routes by name."""
+    paths: dict[str, Any] = {}
+    described = "As Prometheus documents it."
+    for route in PROMETHEUS_ROUTES:
+        for method in route.methods:
+            paths.setdefault(route.path, {})[method.lower()] = {
+                "operationId": _operation_id(method, route.path),
+                "summary": route.summary,
+                "parameters": _path_parameters(route.path),
+                "security": [] if route.open else [{}, {"token": []}],
+                "responses": {"200": {"description": described}},
+            }
+    for path, summary in PASSED.items():
+        operation = {"operationId": _operation_id("POST", path), "summary": summary}
+        paths[path] = {"post": {**operation, "responses": {"2XX": {"description": "The gateway has it."}}}}
+    return paths

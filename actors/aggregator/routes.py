@@ -9,6 +9,8 @@ from typing import Any
 from actors.aggregator import evidence, models, rest
 from actors.aggregator.api import Api
 from actors.aggregator.call import Call
+from actors.aggregator.prometheus.routes import PASSED
+from actors.aggregator.prometheus.routes import ROUTES as PROMETHEUS_ROUTES
 from actors.ports import Status
 from agent.rootcause.answer import Answer
 
@@ -52,6 +54,7 @@ PATH_DOCS = {
     "service": "The service's name, as `/api/v1/services` lists it.",
     "id": "The incident's id.",
     "reference": "A reference as an answer gives it, percent-encoded, e.g. `trace:<32 hex digits>`.",
+    "name": "The label's name; `U__...` where it is not of letters, digits and `_` (UTF-8 escaping).",
     "trace_id": "The trace's 32 hexadecimal digits.",
 }
 
@@ -60,6 +63,9 @@ async def _docs(api: Api, call: Call) -> models.DocsReply:
     listed = {f"{route.method} {route.path}": route.summary for route in ROUTES} | {
         f"GET {path}": summary for path, summary in OTHER_ROUTES.items()
     }
+    for one in PROMETHEUS_ROUTES:
+        listed |= {f"{method} {one.path}": one.summary for method in one.methods}
+    listed |= {f"POST {path}": summary for path, summary in PASSED.items()}
     return models.DocsReply("kubechat-obs", (await api.status()).version, listed)
 
 

@@ -9,11 +9,16 @@ import pytest
 
 from actors.aggregator.aggregator import Aggregator
 from actors.aggregator.openapi import document
+from actors.aggregator.prometheus.routes import PASSED
+from actors.aggregator.prometheus.routes import ROUTES as PROMETHEUS_ROUTES
 from actors.aggregator.routes import LIVE_PATH, METRICS_PATH, OTHER_ROUTES, ROUTES
 
 DOCS = Path(__file__).parents[3] / "docs" / "api.md"
-EVERY = [(route.method, route.path) for route in ROUTES] + [
-    ("GET", path) for path in (LIVE_PATH, METRICS_PATH)
+EVERY = [
+    *((route.method, route.path) for route in ROUTES),
+    *(("GET", path) for path in (LIVE_PATH, METRICS_PATH)),
+    *((method, route.path) for route in PROMETHEUS_ROUTES for method in route.methods),
+    *(("POST", path) for path in PASSED),
 ]
 
 

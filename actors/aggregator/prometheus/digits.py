@@ -1,0 +1,252 @@
+"""Numbers as Prometheus' JSON writes them, as compiled kernels: shortest text that reads back as the same value.
+
+``write_float`` gives what Go's ``strconv.FormatFloat(v, format, -1, 64)`` gives, where format is ``f``, and ``e``
+below 1e-6 and from 1e21 on (``util/jsonutil``). The digits come from Schubfach (Raffaello Giulietti, "The
+Schubfach way to render doubles", 2021), which needs one table of powers of ten and three multiplications.
+
+Kernels write into ``out`` (bytes) at ``pos`` and return the position behind; the caller has made room
+(``FLOAT_BYTES``, ``TIME_BYTES``). The compiler's cache looks at a function's own file only: after a
+change here, touch the files of the kernels that call these.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import njit, types
+from numba.extending import intrinsic
+
+from agent.telemetry.frames import U8, U64
+
+FLOAT_BYTES = 25  # -2.2250738585072014e-308; 22 digits with a sign and a point; all of them are shorter
+TIME_BYTES = 22  # -9223372036854775.808
+
+_FIRST_POWER, _LAST_POWER = -292, 324
+_HIDDEN_BIT = 1 << 52
+
+
+def _powers() -> U64:
+    """``ceil(10^k / 2^n)`` with 128 bits, as (high, low), for each ``k`` that a double needs."""
+    table = np.empty((_LAST_POWER - _FIRST_POWER + 1, 2), np.uint64)
+    for row, k in enumerate(range(_FIRST_POWER, _LAST_POWER + 1)):
+        over, under = (10**k, 1) if k >= 0 else (1, 10**-k)
+        shift = 127 - _floor_log2(over, under)
+        over, under = (over << shift, under) if shift >= 0 else (over, under << -shift)
+        value = -(-over // under)
+        table[row] = value >> 64, value & 0xFFFFFFFFFFFFFFFF
+    return table
+
+
+def _floor_log2(over: int, under: int) -> int:
+    guess = over.bit_length() - under.bit_length()
+    below = over < under << guess if guess >= 0 else over << -guess < under
+    return guess - 1 if below else guess
+
+
+_POWERS = _powers()
+_PAIRS: U8 = np.frombuffer("".join(f"{pair:02d}" for pair in range(100)).encode(), np.uint8)
+
+
+def _multiply_high(typing, a, b):  # type: ignore[no-untyped-def]
+    """The upper 64 bits of the product of two unsigned 64-bit numbers."""
+
+    def generate(context, builder, signature, args):  # type: ignore[no-untyped-def]
+        wide = ir.IntType(128)
+        product = builder.mul(builder.zext(args[0], wide), builder.zext(args[1], wide))
+        return builder.trunc(builder.lshr(product, ir.Constant(wide, 64)), ir.IntType(64))
+
+    return types.uint64(types.uint64, types.uint64), generate
+
+
+_high_product: Any = intrinsic(_multiply_high)
+
+
+@njit(cache=True, nogil=True)
+def _round_to_odd(high, low, factor):  # type: ignore[no-untyped-def]
+    """The upper 64 bits of a 192-bit product; the lowest tells whether anything was cut off."""
+    carried = _high_product(low, factor)
+    middle = np.uint64(high * factor)
+    total = np.uint64(middle + carried)
+    upper = _high_product(high, factor) + np.uint64(total < middle)
+    return np.uint64(upper | np.uint64(total > 1))
+
+
+@njit(cache=True, nogil=True)
+def _shortest(mantissa, exponent):  # type: ignore[no-untyped-def]
+    """``(digits, power of ten)`` of a positive double that is not a whole number below 2^53."""
+    if exponent != 0:
+        c, q = np.uint64(mantissa | np.uint64(_HIDDEN_BIT)), np.int64(exponent) - 1075
+    else:
+        c, q = np.uint64(mantissa), np.int64(-1074)
+    odd = np.uint64(c & np.uint64(1))
+    closer = mantissa == 0 and exponent > 1
+    four = np.uint64(c << np.uint64(2))
+    k = (q * 1262611 - (524031 if closer else 0)) >> 22
+    shift = np.uint64(q + ((-k * 1741647) >> 19) + 1)
+    high, low = _POWERS[-k - _FIRST_POWER, 0], _POWERS[-k - _FIRST_POWER, 1]
+    below = np.uint64(four - np.uint64(1 if closer else 2))
+    lower = np.uint64(_round_to_odd(high, low, np.uint64(below << shift)) + odd)
+    value = _round_to_odd(high, low, np.uint64(four << shift))
+    upper = np.uint64(_round_to_odd(high, low, np.uint64((four + np.uint64(2)) << shift)) - odd)
+    s = np.uint64(value >> np.uint64(2))
+    if s >= 10:
+        tens = np.uint64(s // np.uint64(10))
+        down = lower <= np.uint64(40) * tens
+        up = np.uint64(40) * tens + np.uint64(40) <= upper
+        if down != up:
+            return np.uint64(tens + np.uint64(up)), k + 1
+    down = lower <= np.uint64(4) * s
+    up = np.uint64(4) * s + np.uint64(4) <= upper
+    if down != up:
+        return np.uint64(s + np.uint64(up)), k
+    middle = np.uint64(4) * s + np.uint64(2)
+    rounded = value > middle or (value == middle and (s & np.uint64(1)) != 0)
+    return np.uint64(s + np.uint64(rounded)), k
+
+
+@njit(cache=True, nogil=True)
+def _count_digits(value):  # type: ignore[no-untyped-def]
+    count, power = 1, np.uint64(10)
+    while count < 20 and value >= power:
+        count += 1
+        power = np.uint64(power * np.uint64(10))
+    return count
+
+
+@njit(cache=True, nogil=True)
+def write_whole(out, pos, value):  # type: ignore[no-untyped-def]
+    """An unsigned whole number below 10^19."""
+    value = np.uint64(value)
+    end = pos + _count_digits(value)
+    at = end
+    while value >= 100:
+        rest = np.uint64(value // np.uint64(100))
+        pair = np.uint64(2) * np.uint64(value - rest * np.uint64(100))
+        at -= 2
+        out[np.uint64(at)] = _PAIRS[pair]
+        out[np.uint64(at + 1)] = _PAIRS[pair + np.uint64(1)]
+        value = rest
+    if value >= 10:
+        out[np.uint64(pos)] = _PAIRS[np.uint64(2) * value]
+        out[np.uint64(pos + 1)] = _PAIRS[np.uint64(2) * value + np.uint64(1)]
+    else:
+        out[np.uint64(pos)] = np.uint8(48 + value)
+    return end
+
+
+@njit(cache=True, nogil=True)
+def _write_fixed(out, pos, digits, power):  # type: ignore[no-untyped-def]
+    """``digits * 10^power`` without an exponent."""
+    if power >= 0:
+        end = write_whole(out, pos, digits)
+        for i in range(power):
+            out[end + i] = 48
+        return end + power
+    count = _count_digits(digits)
+    before = count + power  # digits before the point
+    if before > 0:
+        end = write_whole(out, pos + 1, digits)
+        for i in range(before):
+            out[pos + i] = out[pos + 1 + i]
+        out[pos + before] = 46
+        return end
+    out[pos], out[pos + 1] = 48, 46
+    for i in range(-before):
+        out[pos + 2 + i] = 48
+    return write_whole(out, pos + 2 - before, digits)
+
+
+@njit(cache=True, nogil=True)
+def _write_scientific(out, pos, digits, power):  # type: ignore[no-untyped-def]
+    """``d.ddde-07``: the exponent has a sign and at least two digits."""
+    end = write_whole(out, pos + 1, digits)
+    exponent = power + (end - pos - 2)
+    out[pos] = out[pos + 1]
+    if end - pos > 2:
+        out[pos + 1] = 46
+    else:
+        end -= 1
+    out[end] = 101
+    out[end + 1] = 45 if exponent < 0 else 43
+    exponent = abs(exponent)
+    if exponent < 10:
+        out[end + 2] = 48
+        return write_whole(out, end + 3, exponent)
+    return write_whole(out, end + 2, exponent)
+
+
+@njit(cache=True, nogil=True)
+def _write_special(out, pos, negative, nan):  # type: ignore[no-untyped-def]
+    if nan:
+        out[pos], out[pos + 1], out[pos + 2] = 78, 97, 78
+        return pos + 3
+    out[pos] = 45 if negative else 43
+    out[pos + 1], out[pos + 2], out[pos + 3] = 73, 110, 102
+    return pos + 4
+
+
+@njit(cache=True, nogil=True)
+def write_float(out, pos, bits):  # type: ignore[no-untyped-def]
+    """The text of the double whose bit pattern is ``bits``."""
+    bits = np.uint64(bits)
+    mantissa = np.uint64(bits & np.uint64(_HIDDEN_BIT - 1))
+    exponent = np.int64((bits >> np.uint64(52)) & np.uint64(0x7FF))
+    negative = (bits >> np.uint64(63)) != 0
+    if exponent == 0x7FF:
+        return _write_special(out, pos, negative, mantissa != 0)
+    if negative:
+        out[pos] = 45
+        pos += 1
+    if exponent == 0 and mantissa == 0:
+        out[pos] = 48
+        return pos + 1
+    whole = np.uint64(mantissa | np.uint64(_HIDDEN_BIT))
+    cut = 1075 - exponent
+    if 0 <= cut < 53 and whole & np.uint64((1 << np.uint64(cut)) - 1) == 0:
+        return write_whole(out, pos, np.uint64(whole >> np.uint64(cut)))
+    digits, power = _shortest(mantissa, exponent)
+    while digits % np.uint64(10) == 0:
+        digits = np.uint64(digits // np.uint64(10))
+        power += 1
+    first = power + _count_digits(digits) - 1  # the exponent of the leading digit
+    if first < -6 or first >= 21:
+        return _write_scientific(out, pos, digits, power)
+    return _write_fixed(out, pos, digits, power)
+
+
+@njit(cache=True, nogil=True)
+def write_time(out, pos, time_ms):  # type: ignore[no-untyped-def]
+    """Milliseconds as seconds: three digits behind the point, and none for a full second."""
+    if time_ms < 0:
+        out[pos] = 45
+        pos += 1
+        time_ms = -time_ms
+    seconds = time_ms // 1000
+    rest = time_ms - seconds * 1000
+    pos = write_whole(out, pos, seconds)
+    if rest == 0:
+        return pos
+    out[pos] = 46
+    out[pos + 1] = 48 + rest // 100
+    pair = 2 * (rest % 100)
+    out[pos + 2], out[pos + 3] = _PAIRS[pair], _PAIRS[pair + 1]
+    return pos + 4
+
+
+@njit(cache=True, nogil=True)
+def _one(out, bits):  # type: ignore[no-untyped-def]
+    return write_float(out, 0, bits)
+
+
+def float_text(value: float) -> str:
+    """One float as text; the few that are not columns (scalars, histograms)."""
+    out = np.empty(FLOAT_BYTES + 4, np.uint8)
+    return out[: _one(out, np.float64(value).view(np.uint64))].tobytes().decode()
+
+
+def time_text(time_ms: int) -> str:
+    """One time as text."""
+    seconds, rest = divmod(abs(time_ms), 1000)
+    return f"{'-' if time_ms < 0 else ''}{seconds}" + (f".{rest:03d}" if rest else "")
