@@ -35,6 +35,7 @@ def _extremes(offsets, time_ms, value, ends_ms, range_ms, sign):  # type: ignore
             hi = first_after(time_ms, hi, start, stop, ends_ms[j])
             lo = first_after(time_ms, lo, start, stop, ends_ms[j] - range_ms)
             if hi <= lo:
+                split = lo
                 continue
             if lo >= split or lo < last_lo or hi < last_hi:
                 split = hi
