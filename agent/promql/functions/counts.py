@@ -15,9 +15,9 @@ import numpy as np
 from numba import njit
 
 from agent.promql.functions.kinds import Argument, Body, Call, Function, Result, Windows
-from agent.promql.functions.ranges import Mixed, mixed, range_vector, run
+from agent.promql.functions.ranges import Mixed, mixed, range_vector, run, with_cell
 from agent.promql.functions.slide import first_after, longest
-from agent.promql.values import Matrix, Objects
+from agent.promql.values import Matrix
 
 COUNT, PRESENT, FIRST, LAST, FIRST_TIME, LAST_TIME = range(6)
 CHANGES, RESETS = range(2)
@@ -91,17 +91,15 @@ def _body(kernel: Callable[..., Any], what: int, correct: Correct) -> Body:
     def body(call: Call, arguments: Sequence[Argument]) -> Result:
         windows = range_vector(arguments)
         value, present = run(kernel, windows, what)
-        histogram: Objects | None = None
+        result = Matrix(windows.selection.labels, value, present)
         for series in mixed(windows):
             for step in np.flatnonzero(series.has_histogram).tolist():
-                result = correct(windows, series, step)
-                if isinstance(result, float | int):
-                    value[series.row, step], present[series.row, step] = result, True
-                    continue
-                if histogram is None:
-                    histogram = np.full(present.shape, None, np.object_)
-                histogram[series.row, step], present[series.row, step] = result, False
-        return Matrix(windows.selection.labels, value, present, histogram)
+                cell = correct(windows, series, step)
+                if isinstance(cell, float | int):
+                    value[series.row, step], present[series.row, step] = cell, True
+                else:
+                    result = with_cell(result, series.row, step, cell)
+        return result
 
     return body
 
@@ -145,19 +143,9 @@ def _last_time(windows: Windows, series: Mixed, step: int) -> float:
     return max(times) / 1000
 
 
-def merged(windows: Windows, series: Mixed, step: int) -> list[Any]:
-    """Floats and histograms of a window in time order."""
-    at = slice(series.float_from[step], series.float_to[step])
-    times, samples = series.samples(step)
-    both = [*zip(windows.selection.time_ms[at].tolist(), windows.selection.value[at].tolist(), strict=True)]
-    both += zip(times.tolist(), samples.tolist(), strict=True)
-    both.sort(key=lambda sample: sample[0])
-    return [sample for _, sample in both]
-
-
 def _counting(what: int) -> Correct:
     def count(windows: Windows, series: Mixed, step: int) -> int:
-        samples = merged(windows, series, step)
+        samples = [sample for _, sample in series.latest(windows.selection, step)]
         return sum(_is_event(sample, before, what) for before, sample in pairwise(samples))
 
     return count

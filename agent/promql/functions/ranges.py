@@ -8,16 +8,17 @@ looked at one by one behind it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from agent.promql.functions import texts
 from agent.promql.functions.kinds import Argument, Body, Call, Result, Windows
-from agent.promql.values import Histograms, Matrix, Objects
+from agent.promql.values import Histograms, Matrix, Objects, Selection
 from agent.telemetry.frames import F64, I64, Bool
 from agent.telemetry.labels import METRIC_NAME
+from agent.telemetry.native import FloatHistogram
 
 Kernel = Callable[[I64, I64, F64, I64, int], tuple[F64, Bool]]
 """``(offsets, time_ms, value, ends_ms, range_ms)`` to value and present, both ``(series, steps)``."""
@@ -74,6 +75,15 @@ class Mixed:
         at = slice(self.from_[step], self.to[step])
         return self.histograms.time_ms[at], self.histograms.sample[at]
 
+    def latest(self, chosen: Selection, step: int, count: int | None = None) -> list[tuple[int, Any]]:
+        """The last ``count`` samples of a step (all without), floats and histograms in time order."""
+        times, samples = self.samples(step)
+        at = slice(self.float_from[step], self.float_to[step])
+        both = [*zip(chosen.time_ms[at].tolist(), chosen.value[at].tolist(), strict=True)]
+        both += zip(times.tolist(), samples.tolist(), strict=True)
+        both.sort(key=lambda sample: sample[0])
+        return both if count is None else both[-count:]
+
 
 def mixed(windows: Windows) -> Iterator[Mixed]:
     """The series of ``windows`` that hold native histograms."""
@@ -118,14 +128,14 @@ def floats_of(call: Call, windows: Windows, value: F64, present: Bool) -> Matrix
     return Matrix(windows.selection.labels, value, present)
 
 
-NativeFold = Callable[[Call, Windows, Mixed, int], Any]
+NativeFold = Callable[[Call, Windows, Mixed, int], FloatHistogram | None]
 """From the histograms of one series in one step to a ``FloatHistogram``, or None where there is no result."""
 
 
 def with_histograms(call: Call, windows: Windows, value: F64, present: Bool, fold: NativeFold) -> Matrix:
     """The result of a function that takes floats or histograms, but not both in one window: such windows
     give nothing and a warning."""
-    histogram: Objects | None = None
+    result = Matrix(windows.selection.labels, value, present)
     for series in mixed(windows):
         both = series.has_float & series.has_histogram
         if both.any():
@@ -134,7 +144,15 @@ def with_histograms(call: Call, windows: Windows, value: F64, present: Bool, fol
         for step in np.flatnonzero(series.has_histogram & ~both).tolist():
             folded = fold(call, windows, series, step)
             if folded is not None:
-                if histogram is None:
-                    histogram = np.full(present.shape, None, np.object_)
-                histogram[series.row, step] = folded
-    return Matrix(windows.selection.labels, value, present, histogram)
+                result = with_cell(result, series.row, step, folded)
+    return result
+
+
+def with_cell(matrix: Matrix, row: int, step: int, histogram: FloatHistogram) -> Matrix:
+    """The matrix with a histogram in one cell. Its arrays are written to where it has a column of them."""
+    held = matrix.histogram
+    if held is None:
+        held = np.full(matrix.present.shape, None, np.object_)
+    held[row, step] = histogram
+    matrix.present[row, step] = False
+    return matrix if matrix.histogram is held else replace(matrix, histogram=held)

@@ -1,4 +1,4 @@
-"""rate, increase, delta, irate and idelta over floats.
+"""rate, increase, delta, irate and idelta: the kernels over floats, and where histograms come in.
 
 The extrapolation is that of Prometheus 3 (``extrapolatedRate``): to the border of the range where the first
 or last sample is closer to it than 1.1 average intervals, by half an interval otherwise, and for counters
@@ -12,12 +12,20 @@ from collections.abc import Sequence
 import numpy as np
 from numba import njit
 
-from agent.promql.functions import texts
-from agent.promql.functions.kinds import Argument, Body, Call, Function, Result
-from agent.promql.functions.ranges import range_vector, run
+from agent.promql.functions import native, texts
+from agent.promql.functions.kinds import Argument, Body, Call, Function, Result, Windows
+from agent.promql.functions.ranges import (
+    Mixed,
+    mixed,
+    range_vector,
+    run,
+    with_cell,
+    with_histograms,
+)
 from agent.promql.functions.slide import first_after, longest
 from agent.promql.values import Matrix
 from agent.telemetry.labels import METRIC_NAME
+from agent.telemetry.native import FloatHistogram
 
 COUNTER_SUFFIXES = ("_total", "_sum", "_count", "_bucket")
 
@@ -125,10 +133,19 @@ def doubt_counters(call: Call, result: Matrix) -> None:
 
 
 def _extrapolating(is_counter: bool, is_rate: bool) -> Body:
+    def fold(call: Call, windows: Windows, series: Mixed, step: int) -> FloatHistogram | None:
+        times, samples = series.samples(step)
+        end_ms = int(windows.ends_ms[step])
+        span = native.Span(end_ms - windows.range_ms, end_ms)
+        voice = native.Voice(call.notes, series.metric)
+        if is_counter:
+            return native.rate(times, samples, span, voice, per_second=is_rate)
+        return native.delta(times, samples, span, voice)
+
     def body(call: Call, arguments: Sequence[Argument]) -> Result:
         windows = range_vector(arguments)
         value, present = run(extrapolated, windows, is_counter, is_rate)
-        result = Matrix(windows.selection.labels, value, present)
+        result = with_histograms(call, windows, value, present, fold)
         if is_counter:
             doubt_counters(call, result)
         return result
@@ -140,9 +157,32 @@ def _instant(is_rate: bool) -> Body:
     def body(call: Call, arguments: Sequence[Argument]) -> Result:
         windows = range_vector(arguments)
         value, present = run(instant, windows, is_rate)
-        return Matrix(windows.selection.labels, value, present)
+        result = Matrix(windows.selection.labels, value, present)
+        for series in mixed(windows):
+            for step in np.flatnonzero(series.has_histogram).tolist():
+                result = _last_two(call, windows, series, step, result, is_rate)
+        return result
 
     return body
+
+
+def _last_two(
+    call: Call, windows: Windows, series: Mixed, step: int, result: Matrix, is_rate: bool
+) -> Matrix:
+    """The result with the cell of a window that holds histograms: the last two samples, which must both be
+    floats or both be histograms."""
+    latest = series.latest(windows.selection, step, 2)
+    kinds = {isinstance(sample, float) for _, sample in latest}
+    if kinds == {True}:
+        return result
+    result.present[series.row, step] = False
+    if len(kinds) == 2:
+        call.notes.warning(texts.mixed_samples(series.metric))
+        return result
+    times, samples = series.samples(step)
+    voice = native.Voice(call.notes, series.metric)
+    folded = native.instant(times, samples, voice, is_rate=is_rate)
+    return result if folded is None else with_cell(result, series.row, step, folded)
 
 
 RATES = {

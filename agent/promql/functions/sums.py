@@ -16,10 +16,11 @@ from collections.abc import Sequence
 import numpy as np
 from numba import njit
 
-from agent.promql.functions.kinds import Argument, Call, Function, Result
-from agent.promql.functions.ranges import range_vector, run
+from agent.promql.functions import native
+from agent.promql.functions.kinds import Argument, Body, Call, Function, Result, Windows
+from agent.promql.functions.ranges import Mixed, range_vector, run, with_histograms
 from agent.promql.functions.slide import first_after, longest
-from agent.promql.values import Matrix
+from agent.telemetry.native import FloatHistogram
 
 _UNIT = 2.0**-53
 _SHORT = 6  # windows up to this many samples are summed by themselves: that is quicker, too
@@ -129,11 +130,16 @@ def window_sums(offsets, time_ms, value, ends_ms, range_ms, is_mean):  # type: i
     return out, present
 
 
-def _summing(is_mean: bool):  # type: ignore[no-untyped-def]
+def _summing(is_mean: bool) -> Body:
+    def fold(call: Call, windows: Windows, series: Mixed, step: int) -> FloatHistogram | None:
+        _, samples = series.samples(step)
+        voice = native.Voice(call.notes, series.metric)
+        return native.mean(samples, voice) if is_mean else native.total(samples, voice)
+
     def body(call: Call, arguments: Sequence[Argument]) -> Result:
         windows = range_vector(arguments)
         value, present = run(window_sums, windows, is_mean)
-        return Matrix(windows.selection.labels, value, present)
+        return with_histograms(call, windows, value, present, fold)
 
     return body
 
