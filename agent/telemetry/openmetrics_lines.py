@@ -77,7 +77,7 @@ def sample(line: str) -> Sample:
     if named is None:
         raise ValueError(f"got {line[:40]!r}, expected a metric name")
     pairs, pos = labels(line, named.end()) if line.startswith("{", named.end()) else ((), named.end())
-    rest, mark, exemplar = line[pos:].partition(" # ")
+    rest, mark, marked = line[pos:].partition(" # ")
     fields = rest.split(" ")
     if fields[0] or not 2 <= len(fields) <= 3:
         raise ValueError(f"got {rest[:60]!r} after the series, expected a value and perhaps a timestamp")
@@ -86,11 +86,12 @@ def sample(line: str) -> Sample:
         pairs,
         number(fields[1]),
         timestamp(fields[2]) if len(fields) == 3 else None,
-        _exemplar(exemplar) if mark else None,
+        exemplar(marked) if mark else None,
     )
 
 
-def _exemplar(text: str) -> Exemplar:
+def exemplar(text: str) -> Exemplar:
+    """The exemplar behind `` # ``."""
     if not text.startswith("{"):
         raise ValueError(f"got {text[:40]!r}, expected the labels of an exemplar in braces")
     pairs, pos = labels(text, 0)
@@ -101,5 +102,7 @@ def _exemplar(text: str) -> Exemplar:
         )
     fields = text[pos:].split(" ")
     if fields[0] or not 2 <= len(fields) <= 3:
-        raise ValueError(f"got {text[pos:][:60]!r}, expected the value of the exemplar and perhaps a timestamp")
+        raise ValueError(
+            f"got {text[pos:][:60]!r}, expected the value of the exemplar and perhaps a timestamp"
+        )
     return Exemplar(pairs, number(fields[1]), timestamp(fields[2]) if len(fields) == 3 else None)

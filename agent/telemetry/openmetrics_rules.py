@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from decimal import Decimal
+from itertools import pairwise
 
 from agent.telemetry.openmetrics_lines import number
 from agent.telemetry.openmetrics_model import LabelPairs, MetricType, Sample
@@ -154,9 +155,10 @@ class FamilyCheck:
         self.close()
         if (time_s is None) != (self._time_s is None):
             raise ValueError(f"some samples of a metric of {self._name} have a timestamp and some have none")
-        if self._kind is not MetricType.INFO and time_s is not None and self._time_s is not None:
-            if time_s < self._time_s:
-                raise ValueError(f"timestamps of a metric of {self._name} go backwards")
+        if self._kind is MetricType.INFO or time_s is None or self._time_s is None:
+            return
+        if time_s < self._time_s:
+            raise ValueError(f"timestamps of a metric of {self._name} go backwards")
 
 
 def _check_point(kind: MetricType, name: str, point: list[Sample]) -> None:
@@ -169,13 +171,13 @@ def _check_point(kind: MetricType, name: str, point: list[Sample]) -> None:
 def _check_histogram(name: str, point: list[Sample]) -> None:
     by_suffix = {sample.name[len(name) :]: sample.value for sample in point}
     buckets = [(bound_of(s.label("le")), s.value) for s in point if s.name == f"{name}_bucket"]
-    for (bound, count), (next_bound, next_count) in zip(buckets, buckets[1:], strict=False):
+    for (bound, below), (next_bound, next_count) in pairwise(buckets):
         if next_bound <= bound:
             raise ValueError(f"buckets of {name} are not in the order of le: {next_bound} after {bound}")
-        if next_count < count:
-            raise ValueError(f"buckets of {name} must be cumulative: {next_count} after {count}")
+        if next_count < below:
+            raise ValueError(f"buckets of {name} must be cumulative: {next_count} after {below}")
     if not buckets or buckets[-1][0] != math.inf:
-        raise ValueError(f"a point of the histogram {name} has no bucket with le=\"+Inf\"")
+        raise ValueError(f'a point of the histogram {name} has no bucket with le="+Inf"')
     count, total = by_suffix.get("_count", by_suffix.get("_gcount")), by_suffix.get("_sum")
     gauge_total = by_suffix.get("_gsum")
     if count is not None and count != buckets[-1][1]:

@@ -27,7 +27,7 @@ class ConfigError(SettingsError):
         super().__init__(f"{key} (line {line})" if line else key, got, expected)
         self.where, self.line = key, line
 
-    def __reduce__(self) -> tuple[type[ConfigError], tuple[Any, ...]]:  # type: ignore[override]
+    def __reduce__(self) -> tuple[type[ConfigError], tuple[Any, ...]]:
         return type(self), (self.where, self.got, self.expected, self.line)
 
 
@@ -45,7 +45,13 @@ class Value:
         """``got`` where the value itself must not be shown, or is derived."""
         if got is None:
             got = getattr(self._node, "value", None)
-            got = got if isinstance(got, str) else f"a {self._node.id}"
+            got = (
+                got
+                if isinstance(got, str)
+                else "a list"
+                if isinstance(self._node, yaml.SequenceNode)
+                else "a mapping"
+            )
         return ConfigError(self.path, got, expected, self.line)
 
     def text(self) -> str:
@@ -117,7 +123,9 @@ def mapping(value: Value, known: dict[str, Callable[[Value], Any]]) -> dict[str,
     result = {}
     for key, found in value.pairs():
         if key not in known:
-            raise ConfigError(found.path, "a key that is not known here", f"one of {', '.join(known)}", found.line)
+            raise ConfigError(
+                found.path, "a key that is not known here", f"one of {', '.join(known)}", found.line
+            )
         result[key] = known[key](found)
     return result
 
@@ -125,14 +133,15 @@ def mapping(value: Value, known: dict[str, Callable[[Value], Any]]) -> dict[str,
 def document(text: str) -> Value:
     """The root of a YAML document. Raises ``ConfigError`` where the text is not YAML."""
     try:
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
-        if node is None:
-            node = yaml.MappingNode("tag:yaml.org,2002:map", [], yaml.Mark("", 0, 0, 0, None, None))
+        found = yaml.compose(text, Loader=yaml.SafeLoader)
+        node: yaml.Node = yaml.ScalarNode("tag:yaml.org,2002:null", "") if found is None else found
         _check_depth(node, 0)
     except (yaml.YAMLError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
         problem = str(getattr(error, "problem", None) or "nested too deep")
-        raise ConfigError("scrape configuration", problem, "valid YAML", mark.line + 1 if mark else 0) from None
+        raise ConfigError(
+            "scrape configuration", problem, "valid YAML", mark.line + 1 if mark else 0
+        ) from None
     return Value(node, "")
 
 

@@ -1,0 +1,214 @@
+"""The quick way of a scrape: text to samples, a known series by its text alone.
+
+The first time that a series is seen its labels are read, given to ``resolve`` (target labels, relabelling,
+limits) and kept; from then on it costs a hash and a look-up, in compiled code, and the number a conversion. Comments
+are known again in the same way, so that metadata are read once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+
+from agent.telemetry import exposition_scan as lines
+from agent.telemetry.exposition import comment, milliseconds, series_labels
+from agent.telemetry.exposition_number import POWERS, parse_floats, parse_integers
+from agent.telemetry.exposition_scan import Table, scan
+from agent.telemetry.frames import I64, U8, U64, Bool
+from agent.telemetry.labels import Labels, labels_of
+from agent.telemetry.openmetrics_lines import exemplar, number
+from agent.telemetry.openmetrics_model import BadExposition, Exemplar
+from agent.telemetry.scrape_series import Samples, SeriesStore
+
+DROPPED, COMMENT = -1, -2
+FORGET_AFTER = 1000  # texts that are known and were not seen, beyond as many as were seen
+
+# The labels of a series as exposed to those it is kept under; None where it is dropped. Raises ``BadInput``.
+Resolve = Callable[[Mapping[str, str]], Labels | None]
+
+
+@dataclass(slots=True)
+class Metadata:
+    type: str = "unknown"
+    help: str = ""
+    unit: str = ""
+
+
+class ExemplarRow(NamedTuple):
+    series: int
+    exemplar: Exemplar
+    time_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Scraped:
+    """One exposition read. ``exposed`` counts its samples, before any is dropped."""
+
+    samples: Samples
+    exposed: int
+    exemplars: list[ExemplarRow] = field(default_factory=list)
+    histograms: list[tuple[int, bytes]] = field(default_factory=list)  # series, the message
+
+
+@dataclass(frozen=True, slots=True)
+class Times:
+    """``now_ms`` is the time of samples that bring none, and of all where times are not honoured."""
+
+    now_ms: int
+    honor: bool = True
+    track: bool = False  # whether series with a time of their own get stale markers
+
+
+class TextCache:
+    def __init__(self, store: SeriesStore, resolve: Resolve) -> None:
+        self._store, self._resolve = store, resolve
+        self._table = Table()
+        self._series: I64 = np.empty(512, np.int64)
+        self._exemplars: dict[int, bytes] = {}
+        self.metadata: dict[str, Metadata] = {}
+        self.news: set[str] = set()  # metrics whose metadata are new, until somebody clears it
+
+    def read(self, body: bytes, openmetrics: bool, times: Times) -> Scraped:
+        """The samples of an exposition. Raises ``BadExposition``, or what ``resolve`` raises; then nothing of
+        it counts."""
+        raw = np.frombuffer(body, np.uint8)
+        rows = np.empty((int(np.count_nonzero(raw == 10)) + 1, lines.COLUMNS), np.int64)
+        count, error, position = scan(raw, openmetrics, rows)
+        if error != lines.OK:
+            raise BadExposition(body.count(b"\n", 0, position) + 1, lines.ERRORS[error])
+        rows = rows[:count]
+        entries = self._known(raw, body, rows)
+        series = self._series[entries]
+        is_sample = series != COMMENT
+        kept = np.flatnonzero(series >= 0)
+        bits, time_ms, has_time = _numbers(raw, body, rows[is_sample], openmetrics)
+        place = (np.cumsum(is_sample) - 1)[kept]
+        bits, time_ms, has_time = bits[place], time_ms[place], has_time[place]
+        if not times.honor:
+            has_time = np.zeros_like(has_time)
+        samples = Samples(
+            series[kept], np.where(has_time, time_ms, times.now_ms), bits, ~has_time | np.bool_(times.track)
+        )
+        exemplars = self._new_exemplars(body, rows[kept], samples) if openmetrics else []
+        if self._table.count > 2 * count + FORGET_AFTER:
+            self.forget()
+        return Scraped(samples, int(is_sample.sum()), exemplars)
+
+    def forget(self) -> None:
+        """Read everything anew at the next scrape."""
+        self._table, self._exemplars = Table(), {}
+
+    def _known(self, raw: U8, body: bytes, rows: I64) -> np.ndarray[tuple[int], np.dtype[np.int32]]:
+        entries, hashes = self._table.look_up(raw, rows)
+        fresh: dict[bytes, int] = {}
+        for row in np.flatnonzero(entries < 0).tolist():
+            off, length = int(rows[row, lines.TEXT_OFF]), int(rows[row, lines.TEXT_LEN])
+            text = body[off : off + length]
+            if text not in fresh:
+                try:
+                    series = self._learn(text)
+                except ValueError as error:
+                    raise BadExposition(body.count(b"\n", 0, off) + 1, str(error)) from None
+                fresh[text] = self._add(text, int(hashes[row]), series)
+            entries[row] = fresh[text]
+        return entries
+
+    def _add(self, text: bytes, key: int, series: int) -> int:
+        entry = self._table.add(text, key)
+        if entry >= len(self._series):
+            self._series = np.resize(self._series, 2 * len(self._series))
+        self._series[entry] = series
+        return entry
+
+    def _learn(self, text: bytes) -> int:
+        try:
+            line = text.decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise ValueError(f"the text is not UTF-8 ({error.reason})") from None
+        if line.startswith("#"):
+            self._learn_metadata(line)
+            return COMMENT
+        labels = self._resolve(series_labels(line))
+        return DROPPED if labels is None else self._store.number(labels)
+
+    def _learn_metadata(self, line: str) -> None:
+        if found := comment(line):
+            what, name, text = found
+            known = self.metadata.setdefault(name, Metadata())
+            setattr(known, what.lower(), "unknown" if what == "TYPE" and text == "untyped" else text)
+            self.news.add(name)
+
+    def _new_exemplars(self, body: bytes, rows: I64, samples: Samples) -> list[ExemplarRow]:
+        """The exemplars that are not those of the last scrape."""
+        found = []
+        for row in np.flatnonzero(rows[:, lines.EXEMPLAR_LEN] > 0).tolist():
+            off, length = int(rows[row, lines.EXEMPLAR_OFF]), int(rows[row, lines.EXEMPLAR_LEN])
+            text, series = body[off : off + length], int(samples.series[row])
+            if self._exemplars.get(series) == text:
+                continue
+            try:
+                read = exemplar(text.decode("utf-8").removeprefix("#").lstrip(" ").rstrip(" "))
+            except ValueError as error:
+                raise BadExposition(body.count(b"\n", 0, off) + 1, str(error)) from None
+            self._exemplars[series] = text
+            time_ms = int(samples.time_ms[row]) if read.time_s is None else int(read.time_s * 1000)
+            found.append(ExemplarRow(series, read, time_ms))
+        return found
+
+
+def exemplar_labels(read: Exemplar) -> Labels:
+    return labels_of(read.labels)
+
+
+def _numbers(raw: U8, body: bytes, rows: I64, openmetrics: bool) -> tuple[U64, I64, Bool]:
+    """``(bits of the value, time in ms, whether there is one)`` of each sample."""
+    bits = _floats(raw, body, rows[:, lines.VALUE_OFF], rows[:, lines.VALUE_LEN])
+    has_time = rows[:, lines.TIME_LEN] > 0
+    time_ms = np.zeros(len(rows), np.int64)
+    timed = np.flatnonzero(has_time)
+    if len(timed):
+        off, length = rows[timed, lines.TIME_OFF], rows[timed, lines.TIME_LEN]
+        time_ms[timed] = (
+            _seconds(raw, body, off, length) if openmetrics else _integers(raw, body, off, length)
+        )
+    return bits, time_ms, has_time
+
+
+def _floats(raw: U8, body: bytes, off: I64, length: I64) -> U64:
+    bits, slow = np.empty(len(off), np.uint64), np.empty(len(off), np.int64)
+    left = parse_floats(raw, off, length, bits, slow, POWERS)
+    values = bits.view(np.float64)
+    for row in slow[:left].tolist():
+        begin, size = int(off[row]), int(length[row])
+        try:
+            values[row] = number(body[begin : begin + size].decode("utf-8", "replace"))
+        except ValueError as error:
+            raise BadExposition(body.count(b"\n", 0, begin) + 1, str(error)) from None
+    return bits
+
+
+def _seconds(raw: U8, body: bytes, off: I64, length: I64) -> I64:
+    """Times of OpenMetrics in milliseconds, cut off as Prometheus does it."""
+    seconds = _floats(raw, body, off, length).view(np.float64)
+    with np.errstate(invalid="ignore"):
+        wrong = np.flatnonzero(~(np.abs(seconds) < 9.2e15))
+    if len(wrong):
+        begin = int(off[wrong[0]])
+        raise BadExposition(body.count(b"\n", 0, begin) + 1, "expected a timestamp in seconds")
+    return (seconds * 1000.0).astype(np.int64)
+
+
+def _integers(raw: U8, body: bytes, off: I64, length: I64) -> I64:
+    out = np.empty(len(off), np.int64)
+    wrong = parse_integers(raw, off, length, out)
+    if wrong >= 0:
+        begin, size = int(off[wrong]), int(length[wrong])
+        try:
+            milliseconds(body[begin : begin + size].decode("utf-8", "replace"))
+        except ValueError as error:
+            raise BadExposition(body.count(b"\n", 0, begin) + 1, str(error)) from None
+        raise BadExposition(body.count(b"\n", 0, begin) + 1, "the timestamp lies beyond what can be kept")
+    return out
