@@ -24,6 +24,7 @@ from actors.places import (
     AGGREGATOR,
     CORRELATOR,
     GATEWAY,
+    SCRAPER,
     SUPERVISOR,
     database_folder,
     detector_name,
@@ -67,6 +68,7 @@ def places(settings: Settings) -> list[Place]:
     from actors.correlator.actor import CorrelatorActor
     from actors.detector import DetectorActor
     from actors.gateway.actor import GatewayActor
+    from actors.scraper.actor import ScraperActor
     from actors.stream.actor import StreamActor
 
     return [
@@ -75,6 +77,11 @@ def places(settings: Settings) -> list[Place]:
         Place(detector_name(0), "detector", DetectorActor, (settings, 0)),
         Place(CORRELATOR, "correlator", CorrelatorActor, (settings,)),
         Place(AGGREGATOR, "aggregator", AggregatorActor, (settings,)),
+        *(
+            [Place(SCRAPER, "scraper", ScraperActor, (settings, SCRAPER))]
+            if settings.scrape.config_file
+            else []
+        ),
     ]
 
 
