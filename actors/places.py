@@ -13,6 +13,7 @@ from agent.settings import Settings
 from agent.windows.log import has_writer, segments
 
 SUPERVISOR, GATEWAY, CORRELATOR, AGGREGATOR = "supervisor", "gateway-0", "correlator-0", "aggregator-0"
+RULER = "ruler-0"
 SCRAPER = "scraper-0"
 
 

@@ -290,6 +290,12 @@ class AggregatorSettings:
         low=0.001,
         unit="seconds",
     )
+    query_features: str = setting(
+        "",
+        "What of PromQL is switched on beyond the stable language, by Prometheus' names joined by commas: "
+        "`promql-experimental-functions`, `promql-duration-expr`, `promql-extended-range-selectors`, "
+        "`promql-binop-fill-modifiers`, `promql-delayed-name-removal`.",
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -312,6 +318,49 @@ class ScrapeSettings:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class OtlpSettings:
+    translation_strategy: str = setting(
+        "UnderscoreEscapingWithSuffixes",
+        "How names of OTLP metrics and attributes become those of Prometheus series, as Prometheus calls it.",
+        choices=(
+            "UnderscoreEscapingWithSuffixes",
+            "UnderscoreEscapingWithoutSuffixes",
+            "NoUTF8EscapingWithSuffixes",
+            "NoTranslation",
+        ),
+    )
+    promote_resource_attributes: str = setting(
+        "",
+        "Resource attributes that become labels of every series, joined by commas; all others stand on `target_info`.",
+    )
+    keep_identifying_attributes: bool = setting(
+        False, "Keep service.name, service.namespace and service.instance.id on `target_info` too."
+    )
+    promote_scope_metadata: bool = setting(
+        False, "Make name, version and attributes of the scope labels (`otel_scope_...`) of every series."
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class RuleSettings:
+    files: str = setting(
+        "", "Prometheus rule files, paths or patterns joined by commas; without any no ruler runs."
+    )
+    interval_s: float = setting(
+        60.0, "How often a group without its own interval is evaluated.", low=0.1, unit="seconds"
+    )
+    query_offset_s: float = setting(
+        0.0, "How far back a group without its own offset looks at the data.", low=0.0, unit="seconds"
+    )
+    clock: str = setting(
+        "wall",
+        "`wall`: at the wall clock's time. `event`: at the time of the tenant's data, for replays.",
+        choices=("wall", "event"),
+    )
+    tenant: str = setting("default", "The tenant whose metrics the rules read and write.")
+
+
 def _sections() -> dict[str, type]:
     return {f.name: get_type_hints(Settings)[f.name] for f in dataclasses.fields(Settings)}
 
@@ -327,6 +376,8 @@ class Settings:
     ray: RaySettings = field(default_factory=RaySettings)
     database: DatabaseSettings = field(default_factory=DatabaseSettings)
     aggregator: AggregatorSettings = field(default_factory=AggregatorSettings)
+    otlp: OtlpSettings = field(default_factory=OtlpSettings)
+    rules: RuleSettings = field(default_factory=RuleSettings)
     scrape: ScrapeSettings = field(default_factory=ScrapeSettings)
 
     @property

@@ -163,6 +163,12 @@ class GroupRun:
         state.health, state.error, state.last_ms, state.took_s = "err", error, slot_ms, took_s
         return RuleWrite(self.sample_time_ms(slot_ms), ())
 
+    def unwritten(self, number: int, write: RuleWrite, error: str) -> None:
+        """What ``take`` gave could not be written: the series it would have ended are still to be ended."""
+        state = self.rules[number]
+        state.health, state.error = "err", error
+        state.series |= {one.labels for one in write.samples}
+
     def finish(self, slot_ms: int, took_s: float) -> RuleWrite:
         """The end of an evaluation: the markers of series whose rules are gone."""
         self.last_slot_ms, self.evaluated_ms, self.took_s = slot_ms, slot_ms, took_s

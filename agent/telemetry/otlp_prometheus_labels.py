@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from agent.settings import OtlpSettings
 from agent.telemetry.batch import (
     COMPONENT_COUNT,
     COMPONENT_PART,
@@ -64,6 +65,16 @@ class Translation:
     keep_identifying_attributes: bool = False
     promote_scope: bool = False
     target_info: bool = True
+
+    @classmethod
+    def of(cls, settings: OtlpSettings) -> Translation:
+        promoted = (name.strip() for name in settings.promote_resource_attributes.split(","))
+        return cls(
+            Strategy(settings.translation_strategy),
+            frozenset(name for name in promoted if name),
+            settings.keep_identifying_attributes,
+            settings.promote_scope_metadata,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,7 +248,3 @@ def target_times(first_ms: int, last_ms: int) -> np.ndarray[Any, np.dtype[np.int
 
 TARGET_STEP_MS = 150_000
 MAX_TARGET_SAMPLES = 1000
-
-
-def encoded_family(family: Family) -> Mapping[str, str]:
-    return {"metric": family.name, "type": family.kind, "help": family.help, "unit": family.unit}

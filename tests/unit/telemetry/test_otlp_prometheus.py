@@ -9,6 +9,7 @@ import pytest
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.metrics.v1.metrics_pb2 import Metric
 
+from agent.settings import OtlpSettings
 from agent.telemetry.batch import STALE_NAN_BITS
 from agent.telemetry.labels import METRIC_NAME, Labels, decode_labels, hash_labels
 from agent.telemetry.otlp_metrics import decode_metrics
@@ -367,3 +368,10 @@ def test_the_order_of_attributes_makes_no_other_series() -> None:
     reader.feed(request(gauge(1.0, a="1", b="2")))
     reader.feed(request(gauge(1.0, b="2", a="1")))
     assert len(reader.series) == 1
+
+
+def test_the_settings_say_how() -> None:
+    settings = OtlpSettings("NoTranslation", "a.b, c", promote_scope_metadata=True)
+    expected = Translation(Strategy.UTF8, frozenset({"a.b", "c"}), promote_scope=True)
+    assert Translation.of(settings) == expected
+    assert Translation.of(OtlpSettings()) == Translation()
