@@ -24,6 +24,7 @@ from actors.places import (
     AGGREGATOR,
     CORRELATOR,
     GATEWAY,
+    RULER,
     SCRAPER,
     SUPERVISOR,
     database_folder,
@@ -68,6 +69,7 @@ def places(settings: Settings) -> list[Place]:
     from actors.correlator.actor import CorrelatorActor
     from actors.detector import DetectorActor
     from actors.gateway.actor import GatewayActor
+    from actors.ruler import RulerActor
     from actors.scraper.actor import ScraperActor
     from actors.stream.actor import StreamActor
 
@@ -77,6 +79,7 @@ def places(settings: Settings) -> list[Place]:
         Place(detector_name(0), "detector", DetectorActor, (settings, 0)),
         Place(CORRELATOR, "correlator", CorrelatorActor, (settings,)),
         Place(AGGREGATOR, "aggregator", AggregatorActor, (settings,)),
+        *([Place(RULER, "ruler", RulerActor, (settings,))] if settings.rules.files else []),
         *(
             [Place(SCRAPER, "scraper", ScraperActor, (settings, SCRAPER))]
             if settings.scrape.config_file
