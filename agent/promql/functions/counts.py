@@ -16,7 +16,7 @@ from numba import njit
 
 from agent.promql.functions.kinds import Argument, Body, Call, Function, Result, Windows
 from agent.promql.functions.ranges import Mixed, mixed, range_vector, run, with_cell
-from agent.promql.functions.slide import first_after, longest
+from agent.promql.functions.slide import first_after, longest, reach
 from agent.promql.values import Matrix
 
 COUNT, PRESENT, FIRST, LAST, FIRST_TIME, LAST_TIME = range(6)
@@ -83,6 +83,27 @@ def events(offsets, time_ms, value, ends_ms, range_ms, what):  # type: ignore[no
     return out, present
 
 
+@njit(cache=True, nogil=True, error_model="numpy")
+def anchored_events(offsets, time_ms, value, ends_ms, range_ms, lookback_ms, what):  # type: ignore[no-untyped-def]
+    """changes or resets from the anchor on."""
+    series, steps = len(offsets) - 1, len(ends_ms)
+    out = np.zeros((series, steps))
+    present = np.zeros((series, steps), np.bool_)
+    for i in range(series):
+        start, stop = offsets[i], offsets[i + 1]
+        at = start
+        for j in range(steps):
+            end = ends_ms[j]
+            first, last = reach(time_ms, at, start, stop, end - range_ms, end, lookback_ms, False)
+            at = first
+            if last < first:
+                continue
+            for k in range(first + 1, last + 1):
+                out[i, j] += differs(value[k], value[k - 1], what)
+            present[i, j] = True
+    return out, present
+
+
 Correct = Callable[[Windows, Mixed, int], Any]
 """The value of a step in which a series has histograms: a number or a ``FloatHistogram``."""
 
@@ -90,7 +111,10 @@ Correct = Callable[[Windows, Mixed, int], Any]
 def _body(kernel: Callable[..., Any], what: int, correct: Correct) -> Body:
     def body(call: Call, arguments: Sequence[Argument]) -> Result:
         windows = range_vector(arguments)
-        value, present = run(kernel, windows, what)
+        if windows.extension:
+            value, present = run(anchored_events, windows, windows.lookback_ms, what)
+        else:
+            value, present = run(kernel, windows, what)
         result = Matrix(windows.selection.labels, value, present)
         for series in mixed(windows):
             for step in np.flatnonzero(series.has_histogram).tolist():

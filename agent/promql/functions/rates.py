@@ -13,6 +13,7 @@ import numpy as np
 from numba import njit
 
 from agent.promql.functions import native, texts
+from agent.promql.functions.extended import extended_rate
 from agent.promql.functions.kinds import Argument, Body, Call, Function, Result, Windows
 from agent.promql.functions.ranges import (
     Mixed,
@@ -144,8 +145,11 @@ def _extrapolating(is_counter: bool, is_rate: bool) -> Body:
 
     def body(call: Call, arguments: Sequence[Argument]) -> Result:
         windows = range_vector(arguments)
-        value, present = run(extrapolated, windows, is_counter, is_rate)
-        result = with_histograms(call, windows, value, present, fold)
+        if windows.extension:
+            result = extended_rate(call, windows, is_counter=is_counter, is_rate=is_rate)
+        else:
+            value, present = run(extrapolated, windows, is_counter, is_rate)
+            result = with_histograms(call, windows, value, present, fold)
         if is_counter:
             doubt_counters(call, result)
         return result

@@ -31,3 +31,22 @@ def longest(offsets):  # type: ignore[no-untyped-def]
     for i in range(len(offsets) - 1):
         most = max(most, offsets[i + 1] - offsets[i])
     return most
+
+
+@njit(cache=True, nogil=True)
+def reach(time_ms, at, start, stop, begin_ms, end_ms, lookback_ms, is_smoothed):  # type: ignore[no-untyped-def]
+    """``(first, last)`` of a range that is anchored or smoothed: the samples at its two borders, where
+    those outside count up to ``lookback_ms``; last < first where there is no result."""
+    behind = first_after(time_ms, at, start, stop, begin_ms)
+    first = behind
+    if behind > start and time_ms[behind - 1] > begin_ms - lookback_ms:
+        first = behind - 1
+    if is_smoothed:
+        last = first_after(time_ms, behind, start, stop, end_ms - 1)
+        if last >= stop or time_ms[last] > end_ms + lookback_ms:
+            last -= 1
+    else:
+        last = first_after(time_ms, behind, start, stop, end_ms) - 1
+    if last < behind or (is_smoothed and time_ms[first] > end_ms):
+        return first, first - 1
+    return first, last
