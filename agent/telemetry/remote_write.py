@@ -15,6 +15,7 @@ import numpy as np
 from agent.errors import BadInput, Malformed, TooLarge, Unsupported
 from agent.telemetry import remote_write_scan as kernels
 from agent.telemetry.frames import I64, U64
+from agent.telemetry.remote_write_parts import read_parts
 from agent.telemetry.wire import ERRORS, OK, WRONG_TYPE
 
 CONTENT_TYPE = "application/x-protobuf"
@@ -23,6 +24,9 @@ MAX_ROWS = 1_000_000  # series, samples or other parts of one body
 KEPT_TEXT_BYTES = 32 << 20  # more is given back after the group that needed it
 FIRST_ROWS = 16_384
 SLACK = 8  # the kernels read whole words
+
+# Labels of an exemplar, bytes of a name and of a value: OpenMetrics allows 128 characters in all.
+EXEMPLAR_LIMITS = np.asarray([64, 512, 512], np.int64)
 
 _WORDS = {
     **ERRORS,
@@ -115,19 +119,20 @@ class Scan:
     def parts(self) -> I64:
         return self._parts[:, : self.cursor[kernels.PARTS]]
 
-    def add(self, packed: Packed, number: int) -> I64:
-        """Append the rows of a body, marked as body ``number``. Returns where the symbols lie, for a 2.0
-        Request. Raises ``Malformed`` or ``TooLarge``; nothing is appended then."""
+    def add(self, packed: Packed, number: int) -> None:
+        """Append the rows of a body, marked as body ``number``. Raises ``Malformed`` or ``TooLarge``; nothing
+        is appended then."""
         before = self.cursor.copy()
         try:
             start, end = self._unpack(packed)
             self.cursor[kernels.TEXT] = end
             symbols = self._symbols(start, end) if packed.version is Version.V2 else NO_SYMBOLS
             self._scan(packed.version, start, end, number, symbols)
+            if self.cursor[kernels.PARTS] > before[kernels.PARTS]:
+                self._read_parts(packed.version, int(before[kernels.PARTS]), symbols)
         except BadInput:
             self.cursor[:] = before
             raise
-        return symbols
 
     def make_text_room(self, size: int) -> None:
         """Room for ``size`` more bytes behind the text."""
@@ -187,6 +192,21 @@ class Scan:
             if error == OK:
                 return
             self._grow(error, position - start, before)
+            self.cursor[:] = before
+
+    def _read_parts(self, version: Version, first: int, symbols: I64) -> None:
+        before = self.cursor.copy()
+        while not read_parts(
+            self.text,
+            first,
+            self.parts,
+            version is Version.V2,
+            symbols,
+            self.series,
+            EXEMPLAR_LIMITS,
+            self.cursor,
+        ):
+            self._grow(kernels.ROOM_TEXT, 0, before)
             self.cursor[:] = before
 
     def _grow(self, error: int, position: int, before: I64) -> None:

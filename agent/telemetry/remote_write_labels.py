@@ -41,8 +41,16 @@ class Fault(IntEnum):
     DUPLICATE_SAMPLE = 12
     TOO_OLD = 13
     IN_THE_FUTURE = 14
-    BAD_HISTOGRAM = 15
-    BAD_EXEMPLAR = 16
+    MALFORMED_HISTOGRAM = 15
+    HISTOGRAM_SCHEMA = 16
+    HISTOGRAM_SPAN_OFFSET = 17
+    HISTOGRAM_SPANS = 18
+    HISTOGRAM_NEGATIVE_BUCKET = 19
+    HISTOGRAM_BOUNDS = 20
+    HISTOGRAM_COUNT_NOT_BIG_ENOUGH = 21
+    HISTOGRAM_COUNT_MISMATCH = 22
+    BAD_EXEMPLAR = 23
+    BAD_METADATA = 24
 
     @property
     def reason(self) -> str:
@@ -65,8 +73,18 @@ FAULT_SENTENCES = {
     Fault.DUPLICATE_SAMPLE: "duplicate sample for timestamp",
     Fault.TOO_OLD: "out of bounds: too old sample",
     Fault.IN_THE_FUTURE: "out of bounds: the sample lies too far in the future",
-    Fault.BAD_HISTOGRAM: "invalid histogram",
+    Fault.MALFORMED_HISTOGRAM: "invalid histogram: it is not a well formed message",
+    Fault.HISTOGRAM_SCHEMA: "invalid histogram: the schema must be -4 to 8, or -53 with custom bounds alone",
+    Fault.HISTOGRAM_SPAN_OFFSET: "invalid histogram: it has a span whose offset is negative",
+    Fault.HISTOGRAM_SPANS: "invalid histogram: spans specify another number of buckets than provided",
+    Fault.HISTOGRAM_NEGATIVE_BUCKET: "invalid histogram: it has a bucket whose observation count is negative",
+    Fault.HISTOGRAM_BOUNDS: "invalid histogram: custom bounds must ascend, be finite and cover the spans",
+    Fault.HISTOGRAM_COUNT_NOT_BIG_ENOUGH: "invalid histogram: its observation count should be at least the "
+    "number of observations found in the buckets",
+    Fault.HISTOGRAM_COUNT_MISMATCH: "invalid histogram: its observation count should equal the number of "
+    "observations found in the buckets",
     Fault.BAD_EXEMPLAR: "invalid exemplar",
+    Fault.BAD_METADATA: "invalid metadata",
 }
 
 # Rows of ``limits``.
@@ -79,7 +97,7 @@ _MALFORMED, _NO_NAME, _EMPTY = (
 )
 _UTF8, _TWICE, _MANY = int(Fault.NOT_UTF8), int(Fault.DUPLICATE_LABEL), int(Fault.TOO_MANY_LABELS)
 _LONG_NAME, _LONG_VALUE = int(Fault.LABEL_NAME_TOO_LONG), int(Fault.LABEL_VALUE_TOO_LONG)
-_NAME_BYTES = np.frombuffer(b"__name__", np.uint8)
+METRIC_NAME_BYTES = np.frombuffer(b"__name__", np.uint8)
 _JOB, _INSTANCE = np.frombuffer(b"job", np.uint8), np.frombuffer(b"instance", np.uint8)
 
 
@@ -128,7 +146,7 @@ def _compare(text, a, a_len, b, b_len):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _equals(text, off, length, word):  # type: ignore[no-untyped-def]
+def equals(text, off, length, word):  # type: ignore[no-untyped-def]
     if length != len(word):
         return False
     for i in range(length):  # noqa: SIM110  the compiler knows no generators
@@ -138,7 +156,7 @@ def _equals(text, off, length, word):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _read_label(text, pos, stop, label):  # type: ignore[no-untyped-def]
+def read_label(text, pos, stop, label):  # type: ignore[no-untyped-def]
     """Name and value of a Label as off, len, off, len in ``label``; False where it is malformed."""
     label[:] = 0
     while pos < stop:
@@ -189,7 +207,7 @@ def sorted_labels(text, off, length, limits, labels):  # type: ignore[no-untyped
         if byte_at(text, pos) != 0x0A:
             return _MALFORMED, count
         size, pos = span(text, pos + 1, stop)
-        if pos < 0 or not _read_label(text, pos, pos + size, label):
+        if pos < 0 or not read_label(text, pos, pos + size, label):
             return _MALFORMED, count
         pos += size
         if label[1] == 0:
@@ -231,8 +249,8 @@ def canonical(text, unknown, series, hashes, raw_hashes, place, faults, limits, 
             name_len = labels[1, k]
             value = labels[2, k]
             value_len = labels[3, k]
-            named |= _equals(text, name, name_len, _NAME_BYTES)
-            if _equals(text, name, name_len, _JOB) or _equals(text, name, name_len, _INSTANCE):
+            named |= equals(text, name, name_len, METRIC_NAME_BYTES)
+            if equals(text, name, name_len, _JOB) or equals(text, name, name_len, _INSTANCE):
                 placed = mix(placed ^ np.uint64(name_len), hash_bytes(text, value, value_len))
             at = put_label(text, at, name, name_len, value, value_len)
         faults[u] = fault if fault != 0 or named else _NO_NAME

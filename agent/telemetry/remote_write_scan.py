@@ -31,12 +31,13 @@ from agent.telemetry.wire import (
 
 # Rows of ``cursor``.
 SERIES, SAMPLES, PARTS, TEXT = range(4)
-# Rows of ``series``: where its text lies, its samples, how many parts it has, and which body it is of.
+# Rows of ``series``: where its text lies, its samples, how many histograms and exemplars it has, and which body
+# it is of.
 TEXT_OFF, TEXT_LEN, FIRST_SAMPLE, SAMPLE_COUNT, PART_COUNT, BODY = range(6)
 SERIES_ROWS = 6
 # Rows of ``parts``, what is rarer than samples: kind, series, the message.
 PART_KIND, PART_SERIES, PART_OFF, PART_LEN, PART_BODY = range(5)
-PART_ROWS = 5
+PART_ROWS = 18  # the further ones are those of ``remote_write_parts``
 HISTOGRAM, EXEMPLAR, METADATA = range(3)
 
 # Errors beside those of ``wire``.
@@ -348,7 +349,7 @@ def _series_v2(text, pos, stop, body, symbols, known, refs, series, hashes, time
     if s == len(hashes):
         return np.int64(-ROOM_SERIES)
     first = n
-    first_part = cursor[PARTS]
+    part_count = 0
     count = np.int64(0)
     while pos < stop:
         tag = byte_at(text, pos)
@@ -367,6 +368,7 @@ def _series_v2(text, pos, stop, body, symbols, known, refs, series, hashes, time
                 n += 1
             else:
                 kind = HISTOGRAM if tag == 0x1A else EXEMPLAR if tag == 0x22 else METADATA
+                part_count += kind != METADATA
                 error = _part(kind, s, pos, length, body, parts, cursor)
             if error < 0:
                 return error
@@ -393,7 +395,7 @@ def _series_v2(text, pos, stop, body, symbols, known, refs, series, hashes, time
     series[TEXT_LEN, s] = cursor[TEXT] - off
     series[FIRST_SAMPLE, s] = first
     series[SAMPLE_COUNT, s] = n - first
-    series[PART_COUNT, s] = cursor[PARTS] - first_part
+    series[PART_COUNT, s] = part_count
     series[BODY, s] = body
     hashes[s] = hash_bytes(text, off, cursor[TEXT] - off)
     cursor[SERIES] = s + 1

@@ -78,6 +78,9 @@ class Columns:
         begin = int(self.base[kind, stream])
         return slice(begin, begin + int(self.used[kind, stream]))
 
+    def raw_of(self, stream: int) -> U8:
+        return self.raw[self.part(RAW_ROOM, stream)]
+
 
 @njit(cache=True, nogil=True)
 def measure(rows, slots, series, generations, room):  # type: ignore[no-untyped-def]

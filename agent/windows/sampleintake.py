@@ -17,14 +17,15 @@ record that holds its first one. Not thread-safe.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from agent.errors import BadInput
 from agent.settings import GatewaySettings
-from agent.telemetry.frames import I64, U8
+from agent.telemetry.frames import I32, I64
 from agent.telemetry.remote_write import Packed, Scan
 from agent.telemetry.remote_write_labels import Fault, canonical
 from agent.telemetry.remote_write_scan import TEXT_LEN
@@ -33,7 +34,6 @@ from agent.windows import record
 from agent.windows.admission import (
     COUNT_COLUMNS,
     DEFINE_ROOM,
-    RAW_ROOM,
     SAMPLE_ROOM,
     SERIES_ROOM,
     Columns,
@@ -41,7 +41,9 @@ from agent.windows.admission import (
     measure,
     note_faults,
 )
+from agent.windows.hashindex import SeenSet
 from agent.windows.refusals import Outcome, outcome
+from agent.windows.sampleparts import NO_PARTS, SEEN_METADATA, Parts, judge_parts
 from agent.windows.seriestable import GENERATION_MASK, TICK_MASK, TICK_S, SeriesTable
 
 Buffers = list[bytes | memoryview]
@@ -49,9 +51,6 @@ Buffers = list[bytes | memoryview]
 GENERATION_BYTES = 64 << 20  # a generation lasts until the log has grown by this, or
 GENERATION_RATIO = 4  # by so many times its definitions, whichever is more
 IDLE_NS = 3600 * 10**9  # a tenant that sent nothing for so long is forgotten when another comes
-
-_NO_I64, _NO_I32 = np.empty(0, np.int64), np.empty(0, np.int32)
-_NO_F64 = np.empty(0, np.float64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +69,7 @@ class _Tenant:
         self.generations = np.ones(streams, np.int64)
         self.since = np.asarray(positions, np.int64)
         self.defined_bytes = np.zeros(streams, np.int64)
+        self.metadata = SeenSet(SEEN_METADATA)
         self.last_ns = 0
 
     def turn(self, positions: Sequence[int]) -> None:
@@ -80,6 +80,16 @@ class _Tenant:
             self.generations[due] = self.generations[due] % GENERATION_MASK + 1  # 0 is: not defined
             self.since[due] = now[due]
             self.defined_bytes[due] = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Group:
+    """What the bodies of one call are judged by, and what is counted of them (``agent.windows.admission``)."""
+
+    tenant: _Tenant
+    now_ns: int
+    counts: I64
+    examples: I64
 
 
 class SampleIntake:
@@ -110,20 +120,25 @@ class SampleIntake:
                 scan.add(packed, number)
             except BadInput as error:
                 refused[number] = error
-        counts = np.zeros((len(bodies), COUNT_COLUMNS), np.int64)
-        examples = np.full((2, len(bodies), len(Fault)), -1, np.int64)
-        writes: list[tuple[int, Buffers]] = []
-        if len(scan.hashes):
-            known = self._tenant(tenant, now_ns, positions)
-            slots = self._slots(known, now_ns, counts, examples)
-            columns = self._admit(known, slots, now_ns, counts, examples)
-            writes = [
-                (stream, self._record(known, columns, stream, tenant, now_ns))
-                for stream in range(self._streams)
-                if columns.used[SERIES_ROOM, stream]
-            ]
+        group = _Group(
+            self._tenant(tenant, now_ns, positions),
+            now_ns,
+            np.zeros((len(bodies), COUNT_COLUMNS), np.int64),
+            np.full((2, len(bodies), len(Fault)), -1, np.int64),
+        )
+        slots = self._slots(group)
+        columns = self._admit(group, slots)
+        histograms = np.zeros(len(columns.series_hash), np.int32)
+        parts = self._parts(group, slots, columns, histograms) if scan.parts.shape[1] else None
+        writes = []
+        for stream in range(self._streams):
+            part = parts.of(stream, columns.raw_of(stream)) if parts and stream in parts.streams else {}
+            if part or columns.used[SERIES_ROOM, stream]:
+                batch = self._batch(group.tenant, columns, histograms, stream, part)
+                encoded = record.encode(SAMPLES, tenant, len(batch), now_ns, sample_columns(batch))
+                writes.append((stream, encoded))
         outcomes = [
-            outcome(scan, counts[number], examples[:, number], refused.get(number))
+            outcome(scan, group.counts[number], group.examples[:, number], refused.get(number))
             for number in range(len(bodies))
         ]
         return Taken(tuple(writes), tuple(outcomes))
@@ -138,9 +153,9 @@ class SampleIntake:
         found.turn(positions)
         return found
 
-    def _slots(self, known: _Tenant, now_ns: int, counts: I64, examples: I64) -> I64:
+    def _slots(self, group: _Group) -> I64:
         """The slots of the scanned series; those that are new are entered, if they are in order."""
-        scan = self._scan
+        scan, known = self._scan, group.tenant
         slots = np.empty(len(scan.hashes), np.int64)
         unknown = known.table.locate(scan.hashes, known.generations, slots)
         if not len(unknown):
@@ -152,23 +167,15 @@ class SampleIntake:
             scan.text, unknown, scan.series, scan.hashes, raw_hashes, place, faults, self._label_limits,
             scan.cursor, known.table.seed,
         )  # fmt: skip
-        known.table.register(scan.hashes, raw_hashes, place, unknown, faults, now_ns // 10**9)
-        self._enter(known, slots, unknown, faults)
-        note_faults(unknown, faults, scan.series, counts, examples)
-        return slots
-
-    def _enter(self, known: _Tenant, slots: I64, unknown: I64, faults: U8) -> None:
-        scan = self._scan
+        known.table.register(scan.hashes, raw_hashes, place, unknown, faults, group.now_ns // 10**9)
         known.table.locate(scan.hashes, known.generations, slots)
         slots[unknown[faults != 0]] = -1
+        note_faults(unknown, faults, scan.series, group.counts, group.examples)
+        return slots
 
-    def _admit(self, known: _Tenant, slots: I64, now_ns: int, counts: I64, examples: I64) -> Columns:
-        scan, settings, rows = self._scan, self._settings, known.table.rows
-        room = np.zeros((4, self._streams), np.int64)
-        measure(rows, slots, scan.series, known.generations, room)
-        out = Columns.for_room(room, len(slots))
-        now_ms = now_ns // 10**6
-        bounds = np.asarray(
+    def _bounds(self, now_ns: int) -> I64:
+        settings, now_ms = self._settings, now_ns // 10**6
+        return np.asarray(
             [
                 now_ms - int(settings.max_past_s * 1000),
                 now_ms + int(settings.max_future_s * 1000),
@@ -176,32 +183,50 @@ class SampleIntake:
             ],
             np.int64,
         )
+
+    def _admit(self, group: _Group, slots: I64) -> Columns:
+        scan, known = self._scan, group.tenant
+        room = np.zeros((4, self._streams), np.int64)
+        measure(known.table.rows, slots, scan.series, known.generations, room)
+        out = Columns.for_room(room, len(slots))
         admit(
-            rows, slots, known.generations, np.uint64(now_ns // 10**9 // TICK_S & TICK_MASK), bounds,
-            scan.text, scan.series, scan.time_ms, scan.bits, counts, examples,
+            known.table.rows, slots, known.generations,
+            np.uint64(group.now_ns // 10**9 // TICK_S & TICK_MASK), self._bounds(group.now_ns),
+            scan.text, scan.series, scan.time_ms, scan.bits, group.counts, group.examples,
             out.base, out.used, out.series_hash, out.sample_count, out.time_ms, out.bits,
             out.define_hash, out.define_at, out.raw, out.row,
         )  # fmt: skip
         return out
 
-    def _record(self, known: _Tenant, out: Columns, stream: int, tenant: str, now_ns: int) -> Buffers:
-        series, samples = out.part(SERIES_ROOM, stream), out.part(SAMPLE_ROOM, stream)
-        defined, raw = out.part(DEFINE_ROOM, stream), out.part(RAW_ROOM, stream)
-        known.defined_bytes[stream] += raw.stop - raw.start
-        batch = SampleBatch(
-            raw=out.raw[raw],
-            defined_since=known.since[stream : stream + 1].copy(),
-            series_hash=out.series_hash[series],
-            sample_count=out.sample_count[series],
-            histogram_count=np.zeros(series.stop - series.start, np.int32),
-            time_ms=out.time_ms[samples],
-            value=out.bits[samples].view(np.float64),
-            define_hash=out.define_hash[defined],
-            define_off=out.define_at[0, defined],
-            define_len=out.define_at[1, defined],
-            histogram_time_ms=_NO_I64, histogram_off=_NO_I64, histogram_len=_NO_I64,
-            exemplar_series=_NO_I32, exemplar_time_ms=_NO_I64, exemplar_value=_NO_F64,
-            exemplar_off=_NO_I64, exemplar_len=_NO_I64,
-            metadata_off=_NO_I64, metadata_len=_NO_I64,
+    def _parts(self, group: _Group, slots: I64, out: Columns, histograms: I32) -> Parts:
+        scan, known = self._scan, group.tenant
+        owners = np.empty(scan.parts.shape[1], np.int64)
+        judge_parts(
+            known.table.rows, slots, self._bounds(group.now_ns), scan.text, scan.series, scan.parts,
+            group.counts, group.examples, out.base, out.row, histograms, owners,
         )  # fmt: skip
-        return record.encode(SAMPLES, tenant, len(batch), now_ns, sample_columns(batch))
+        parts = Parts(scan, owners, out.row)
+        parts.choose_metadata(known.metadata, known.table.seed, known.generations)
+        return parts
+
+    @staticmethod
+    def _batch(
+        known: _Tenant, out: Columns, histograms: I32, stream: int, part: Mapping[str, Any]
+    ) -> SampleBatch:
+        series, samples = out.part(SERIES_ROOM, stream), out.part(SAMPLE_ROOM, stream)
+        defined = out.part(DEFINE_ROOM, stream)
+        raw = out.raw_of(stream)
+        known.defined_bytes[stream] += len(raw)
+        columns: dict[str, Any] = {
+            "raw": raw,
+            "defined_since": known.since[stream : stream + 1].copy(),
+            "series_hash": out.series_hash[series],
+            "sample_count": out.sample_count[series],
+            "histogram_count": histograms[series],
+            "time_ms": out.time_ms[samples],
+            "value": out.bits[samples].view(np.float64),
+            "define_hash": out.define_hash[defined],
+            "define_off": out.define_at[0, defined],
+            "define_len": out.define_at[1, defined],
+        }
+        return SampleBatch(**{**NO_PARTS, **columns, **part})
