@@ -12,6 +12,8 @@ from agent.telemetry.native_histogram import (
 )
 from agent.telemetry.native_literal import expand, parse_literal, parse_series
 from agent.telemetry.native_text import describe, to_json
+from agent.telemetry.native_validate import validate_histogram
+from agent.telemetry.native_wire import decode_histogram, encode_histogram, spans_of
 
 __all__ = [
     "CUSTOM_SCHEMA",
@@ -26,9 +28,13 @@ __all__ = [
     "InvalidHistogram",
     "Side",
     "combined_hint",
+    "decode_histogram",
     "describe",
+    "encode_histogram",
     "expand",
     "parse_literal",
     "parse_series",
+    "spans_of",
     "to_json",
+    "validate_histogram",
 ]

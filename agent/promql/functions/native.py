@@ -7,7 +7,7 @@ result that is a difference is a gauge.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from agent.promql.functions import texts
@@ -99,7 +99,8 @@ def instant(time_ms: I64, samples: Objects, voice: Voice, *, is_rate: bool) -> F
     """``irate``, or ``idelta`` where not ``is_rate``: the last two samples."""
     if len(samples) < 2 or time_ms[-1] == time_ms[-2]:
         return None
-    before, last = samples[-2], samples[-1]
+    before: FloatHistogram = samples[-2]
+    last: FloatHistogram = samples[-1]
     gauges = [h.hint is CounterReset.GAUGE for h in (before, last)]
     if is_rate and any(gauges):
         voice.not_a_counter()
@@ -180,7 +181,8 @@ def _covered(time_ms: I64, span: Span, rise: float, first: float) -> float:
 
 def _difference(samples: Objects, voice: Voice) -> FloatHistogram | None:
     """Last minus first, of gauges."""
-    first, last = samples[0], samples[-1]
+    first: FloatHistogram = samples[0]
+    last: FloatHistogram = samples[-1]
     try:
         result = last.sub(first)
     except IncompatibleSchemas:
@@ -196,7 +198,8 @@ def _difference(samples: Objects, voice: Voice) -> FloatHistogram | None:
 def _rise(samples: Objects, voice: Voice) -> FloatHistogram | None:
     """Last minus first of counters, and what they held at each reset."""
     first: FloatHistogram = samples[0]
-    second, last = samples[1], samples[-1]
+    second: FloatHistogram = samples[1]
+    last: FloatHistogram = samples[-1]
     if second.detect_reset(first):
         # The layout of what was before the reset does not matter.
         first = FloatHistogram(second.schema, custom_values=second.custom_values)
@@ -218,12 +221,3 @@ def _rise(samples: Objects, voice: Voice) -> FloatHistogram | None:
             rise = more.histogram
         before = sample
     return rise.hinted(CounterReset.GAUGE).compact()
-
-
-def changes(samples: Sequence[FloatHistogram]) -> int:
-    """How often a sample is not the one before."""
-    return sum(not now.equals(then) for then, now in zip(samples[:-1], samples[1:], strict=True))
-
-
-def resets(samples: Sequence[FloatHistogram]) -> int:
-    return sum(now.detect_reset(then) for then, now in zip(samples[:-1], samples[1:], strict=True))
