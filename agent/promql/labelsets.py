@@ -1,0 +1,135 @@
+"""Label sets of results: names taken away, equal sets merged, order, text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+import numpy as np
+
+from agent.promql.errors import ExecutionError
+from agent.promql.selectors import dropped, holds_histogram
+from agent.promql.values import Matrix
+from agent.telemetry.frames import I64, Bool
+from agent.telemetry.labels import METRIC_NAME, Labels, LabelTable
+
+SAME_LABELS = "vector cannot contain metrics with the same labelset"
+
+
+def without_names(table: LabelTable, rows: Bool) -> LabelTable:
+    """The sets, those of ``rows`` without a metric name."""
+    if METRIC_NAME not in table.names or not rows.any():
+        return table
+    if rows.all():
+        return table.drop((METRIC_NAME,))
+    codes = table.codes.copy()
+    codes[rows, table.names.index(METRIC_NAME)] = -1
+    return LabelTable(table.names, codes, table.values)
+
+
+def of_one_name(table: LabelTable) -> bool:
+    """Whether all sets have the same metric name, so that without it they still differ."""
+    if METRIC_NAME not in table.names:
+        return True
+    column = table.codes[:, table.names.index(METRIC_NAME)]
+    return len(column) < 2 or bool((column == column[0]).all())
+
+
+def drop_now(matrix: Matrix) -> Matrix:
+    """Without metric names; series that become the same are merged. Raises ExecutionError where they have
+    values at the same step."""
+    unique = of_one_name(matrix.labels)
+    bare = replace(matrix, labels=matrix.labels.drop((METRIC_NAME,)), drop_name=np.empty(0, np.bool_))
+    return bare if unique else merged(bare)
+
+
+def drop_marked(matrix: Matrix) -> Matrix:
+    """The end of delayed name removal. Raises ExecutionError."""
+    marks = dropped(matrix)
+    if not marks.any():
+        return matrix
+    bare = replace(
+        matrix, labels=without_names(matrix.labels, marks), drop_name=np.empty(0, np.bool_)
+    )
+    return bare if marks.all() and of_one_name(matrix.labels) else merged(bare)
+
+
+def merged(matrix: Matrix, problem: str = SAME_LABELS) -> Matrix:
+    """Rows of equal label sets as one. Raises ExecutionError where two have a value at the same step."""
+    group, table = matrix.labels.group()
+    if len(table) == len(matrix):
+        return matrix
+    there = matrix.present | holds_histogram(matrix)
+    shape = (len(table), there.shape[1])
+    counts = np.zeros(shape, np.int64)
+    np.add.at(counts, group, there)
+    if (counts > 1).any():
+        raise ExecutionError(problem)
+    present, value = np.zeros(shape, np.bool_), np.zeros(shape)
+    rows, steps = np.nonzero(matrix.present)
+    present[group[rows], steps] = True
+    value[group[rows], steps] = matrix.value[rows, steps]
+    histogram = None
+    if matrix.histogram is not None:
+        histogram = np.full(shape, None, np.object_)
+        rows, steps = np.nonzero(holds_histogram(matrix))
+        histogram[group[rows], steps] = matrix.histogram[rows, steps]
+    marks = matrix.drop_name
+    if len(marks):
+        marks = np.zeros(len(table), np.bool_)
+        np.logical_or.at(marks, group, matrix.drop_name)
+    return Matrix(table, value, present, histogram, marks)
+
+
+def label_order(table: LabelTable) -> I64:
+    """The order of label sets by Prometheus' comparison: label by label, names before values, and of two
+    that begin alike the shorter first."""
+    keys = []
+    more = np.zeros(len(table), np.bool_)  # whether a set has a label behind this column
+    for k in range(len(table.names) - 1, -1, -1):
+        column = table.codes[:, k]
+        used = np.unique(column[column >= 0])
+        ranks = np.full(int(used.max(initial=-1)) + 2, -1, np.int64)
+        ordered = sorted(used.tolist(), key=table.values[k].__getitem__)
+        ranks[ordered] = np.arange(len(ordered))
+        # A label that is missing makes the next name, which is greater, stand here; none at all ends the set.
+        keys.append(np.where(column >= 0, ranks[column], np.where(more, len(ordered), -1)))
+        more |= column >= 0
+    return np.lexsort(keys) if keys else np.arange(len(table))
+
+
+def quoted(text: str) -> str:
+    """As Go's %q."""
+    out = ['"']
+    for byte in _pieces(text):
+        out.append(byte)
+    return "".join([*out, '"'])
+
+
+_NAMED = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\t": "\\t", "\r": "\\r", "\a": "\\a", "\b": "\\b", "\f": "\\f",
+          "\v": "\\v"}  # fmt: skip
+
+
+def _pieces(text: str) -> Iterable[str]:
+    for letter in text:
+        code = ord(letter)
+        if letter in _NAMED:
+            yield _NAMED[letter]
+        elif 0xDC80 <= code <= 0xDCFF:
+            yield f"\\x{code - 0xDC00:02x}"
+        elif letter.isprintable():
+            yield letter
+        elif code < 0x80:
+            yield f"\\x{code:02x}"
+        else:
+            yield f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+def labels_text(labels: Labels) -> str:
+    """As Prometheus writes a label set in messages."""
+    return "{" + ", ".join(f"{_name(name)}={quoted(value)}" for name, value in labels) + "}"
+
+
+def _name(name: str) -> str:
+    plain = name.isascii() and name.replace("_", "a").isalnum() and not name[0].isdigit()
+    return name if plain else quoted(name)

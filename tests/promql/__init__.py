@@ -1,0 +1,1 @@
+"""Prometheus' test scripts: the language, a storage in memory, and the runner."""
