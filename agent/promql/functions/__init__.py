@@ -9,6 +9,7 @@ from agent.promql.functions.absence import ABSENCE
 from agent.promql.functions.counts import COUNTS
 from agent.promql.functions.elementwise import ELEMENTWISE
 from agent.promql.functions.extremes import EXTREMES
+from agent.promql.functions.histograms import HISTOGRAM_FUNCTIONS
 from agent.promql.functions.kinds import Function
 from agent.promql.functions.labels import LABELS
 from agent.promql.functions.quantiles import QUANTILES
@@ -26,6 +27,7 @@ FUNCTIONS: Mapping[str, Function] = {
     **COUNTS,
     **ELEMENTWISE,
     **EXTREMES,
+    **HISTOGRAM_FUNCTIONS,
     **LABELS,
     **QUANTILES,
     **RATES,
