@@ -52,13 +52,15 @@ class RunningAggregator:
             self._aggregator.publish_incident(tenant, change)
 
     async def _open(self) -> None:
+        from actors.aggregator.prometheus.streams import StreamMetrics
         from actors.handles import connect
 
         configure(self._settings.general.log_level, self._settings.general.log_format, AGGREGATOR)
         found = connect(self._settings)
         ports = Ports(found.supervisor, found.gateway, found.streams, found.correlator)
         try:
-            aggregator = Aggregator(self._settings, ports, await self._store())
+            metrics = StreamMetrics(found.streams)
+            aggregator = Aggregator(self._settings, ports, await self._store(), metrics)
             await aggregator.start()
         except BaseException:  # the next start begins anew
             await self._close_database()

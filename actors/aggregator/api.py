@@ -9,10 +9,12 @@ from typing import Any, Protocol, TypeVar
 
 from opentelemetry.trace import Tracer
 
+from actors.aggregator.metric_policy import PolicyKeeper
 from actors.aggregator.reading import NS
 from actors.ports import Ports, Status, StreamPort
 from actors.tracing import no_tracer
 from agent.settings import Settings
+from agent.store.metrics_config import MetricConfigStore
 
 STATUS_KEPT_S = 1.0
 
@@ -48,6 +50,8 @@ class Api:
         self.settings, self.ports, self.store = settings, ports, store
         self.wall_clock = wall_clock
         self.tracer: Tracer = no_tracer()
+        self.metric_config: MetricConfigStore | None = None
+        self.metric_policy: PolicyKeeper | None = None
         self._status: Status | None = None
         self._status_until = 0.0
         self._asking = asyncio.Lock()

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
-from actors.aggregator import evidence, models, rest
+from actors.aggregator import evidence, metric_config, models, rest
 from actors.aggregator.api import Api
 from actors.aggregator.call import Call
 from actors.aggregator.prometheus.routes import PASSED
@@ -50,9 +50,10 @@ TIME = "RFC 3339, Unix seconds, `now` or `now-15m`"
 START = Parameter("start", f"From when: {TIME}.", default="now-15m")
 END = Parameter("end", f"Until when, exclusive: {TIME}.", default="now")
 SERVICE = Parameter("service", "Only this service.")
+METRIC = Parameter("metric", "Only this metric name, as it was set.")
 PATH_DOCS = {
     "service": "The service's name, as `/api/v1/services` lists it.",
-    "id": "The incident's id.",
+    "id": "The id of the incident, metric configuration or threshold.",
     "reference": "A reference as an answer gives it, percent-encoded, e.g. `trace:<32 hex digits>`.",
     "name": "The label's name; `U__...` where it is not of letters, digits and `_` (UTF-8 escaping).",
     "trace_id": "The trace's 32 hexadecimal digits.",
@@ -151,5 +152,49 @@ ROUTES: tuple[Route, ...] = (
     ),
     Route(
         "GET", PREFIX + "/traces/{trace_id}", "The spans of a trace, depth first.", rest.trace, models.TraceReply,
+    ),
+    Route(
+        "GET", PREFIX + "/metrics/config", "Which metrics are kept, and how long.",
+        metric_config.configs, metric_config.MetricConfigsReply,
+        (
+            METRIC, SERVICE,
+            Parameter("enabled", "Only those that are switched on, or off.", choices=("true", "false")),
+        ), by_tenant=False,
+    ),
+    Route(
+        "POST", PREFIX + "/metrics/config", "Set how a metric is kept.", metric_config.create_config,
+        metric_config.MetricConfigReply, body=metric_config.MetricConfigBody, by_tenant=False,
+    ),
+    Route(
+        "GET", PREFIX + "/metrics/config/{id}", "How one metric is kept.", metric_config.config,
+        metric_config.MetricConfigReply, by_tenant=False,
+    ),
+    Route(
+        "PATCH", PREFIX + "/metrics/config/{id}", "Change how a metric is kept.", metric_config.change_config,
+        metric_config.MetricConfigReply, body=metric_config.MetricConfigChange, by_tenant=False,
+    ),
+    Route(
+        "DELETE", PREFIX + "/metrics/config/{id}", "Keep a metric as the settings say.",
+        metric_config.delete_config, metric_config.Deleted, by_tenant=False,
+    ),
+    Route(
+        "GET", PREFIX + "/metrics/thresholds", "From which values on metrics are bad.",
+        metric_config.thresholds, metric_config.MetricThresholdsReply, (METRIC,), by_tenant=False,
+    ),
+    Route(
+        "POST", PREFIX + "/metrics/thresholds", "Set a threshold.", metric_config.create_threshold,
+        metric_config.MetricThresholdReply, body=metric_config.MetricThresholdBody, by_tenant=False,
+    ),
+    Route(
+        "GET", PREFIX + "/metrics/thresholds/{id}", "One threshold.", metric_config.threshold,
+        metric_config.MetricThresholdReply, by_tenant=False,
+    ),
+    Route(
+        "PATCH", PREFIX + "/metrics/thresholds/{id}", "Change a threshold.", metric_config.change_threshold,
+        metric_config.MetricThresholdReply, body=metric_config.MetricThresholdChange, by_tenant=False,
+    ),
+    Route(
+        "DELETE", PREFIX + "/metrics/thresholds/{id}", "Take a threshold away.",
+        metric_config.delete_threshold, metric_config.Deleted, by_tenant=False,
     ),
 )  # fmt: skip

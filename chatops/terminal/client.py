@@ -57,6 +57,9 @@ class Client:
     async def post(self, path: str, body: Mapping[str, Any]) -> Any:
         return await self._call("POST", path, json=body)
 
+    async def post_form(self, path: str, form: Mapping[str, str]) -> Any:
+        return await self._call("POST", path, data=form)
+
     async def _call(self, method: str, path: str, **options: Any) -> Any:
         if self._session is None:
             raise RuntimeError("use the client in `async with`")
@@ -79,4 +82,6 @@ def _read(status: int, body: bytes, url: str) -> Any:
     if status >= 400 and isinstance(reply, dict) and isinstance(reply.get("error"), dict):
         error = reply["error"]
         raise Refused(status, str(error.get("code")), str(error.get("message")), str(error.get("hint", "")))
+    if status >= 400 and isinstance(reply, dict) and "errorType" in reply:  # as Prometheus says it
+        raise Refused(status, str(reply["errorType"]), str(reply.get("error", "")))
     return reply

@@ -13,7 +13,7 @@ from typer.core import TyperGroup
 
 from agent.errors import ObservabilityError
 from agent.version import VERSION
-from chatops.terminal import ask, live, migrate, replay, status, up
+from chatops.terminal import ask, live, migrate, query, replay, status, up
 from chatops.terminal.untrusted import shown
 
 EPILOG = """
@@ -48,6 +48,7 @@ app = typer.Typer(
 )
 app.command(epilog=up.EPILOG)(up.up)
 app.command(epilog=ask.EPILOG)(ask.ask)
+app.command(epilog=query.EPILOG)(query.query)
 app.command(epilog=status.EPILOG)(status.status)
 app.command(epilog=live.EPILOG)(live.live)
 app.command(epilog=replay.EPILOG)(replay.replay)

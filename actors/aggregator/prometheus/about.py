@@ -13,6 +13,7 @@ from aiohttp import web
 from actors.aggregator.prometheus.backend import Count, Metadata
 from actors.aggregator.prometheus.doors import Doors
 from actors.aggregator.prometheus.form import Form
+from actors.aggregator.prometheus.language import features
 from actors.aggregator.prometheus.printing import duration_text
 from actors.aggregator.prometheus.problems import bad_data, invalid_parameter
 from actors.aggregator.prometheus.reading import number_parameter, parse_int
@@ -168,6 +169,7 @@ async def flags(doors: Doors, request: web.Request, form: Form) -> Reply:
     settings = doors.settings
     return Reply(
         {
+            "enable-feature": ",".join(sorted(features(settings))),
             "query.lookback-delta": duration_text(round(settings.query_lookback_s * 1000)),
             "query.max-concurrency": str(settings.query_concurrency),
             "query.max-samples": str(settings.query_max_samples),

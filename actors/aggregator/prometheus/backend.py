@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from agent.promql.values import Exemplars, Grid, Matcher, Matrix, Selection
-from agent.telemetry.frames import F64
+from agent.promql.engine import Result
+from agent.promql.values import Exemplars, Grid, Matcher
 from agent.telemetry.labels import LabelTable
 
 
@@ -76,23 +76,10 @@ class Cardinality:
     series_by_pair: Sequence[Count]
 
 
-class QueryResult(Protocol):
-    """As the engine returns it. A scalar is an array of one number a step."""
-
-    @property
-    def value(self) -> Matrix | F64 | str | Selection: ...
-
-    @property
-    def warnings(self) -> Sequence[str]: ...
-
-    @property
-    def infos(self) -> Sequence[str]: ...
-
-
 class MetricBackend(Protocol):
-    async def instant(self, tenant: str, text: str, time_ms: int, options: QueryOptions) -> QueryResult: ...
+    async def instant(self, tenant: str, text: str, time_ms: int, options: QueryOptions) -> Result: ...
 
-    async def range(self, tenant: str, text: str, grid: Grid, options: QueryOptions) -> QueryResult: ...
+    async def range(self, tenant: str, text: str, grid: Grid, options: QueryOptions) -> Result: ...
 
     async def series(self, tenant: str, scope: Scope) -> LabelTable:
         """The label sets of the series in scope, each once, sorted."""

@@ -9,18 +9,27 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import TypeVar
 
 from aiohttp import ClientSession, web
 
 from actors.aggregator.api import Api
 from actors.aggregator.prometheus.backend import MetricBackend, QueryOptions
+from actors.aggregator.prometheus.language import engine_options
 from actors.aggregator.prometheus.problems import ApiError, ErrorType
+from agent.promql.options import EngineOptions
 from agent.settings import AggregatorSettings
 
 LOOK_S = 0.1  # how often it is looked whether the client of a slow query is still there
 
 T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Took:
+    queued_s: float
+    run_s: float
 
 
 class Doors:
@@ -29,6 +38,7 @@ class Doors:
     def __init__(self, api: Api, backend: MetricBackend) -> None:
         self.api, self.backend = api, backend
         self.settings: AggregatorSettings = api.settings.aggregator
+        self.engine: EngineOptions = engine_options(self.settings)
         self.started_s = api.wall_clock()
         self._turns = asyncio.Semaphore(self.settings.query_concurrency)
 
@@ -37,15 +47,13 @@ class Doors:
 
     async def run(
         self, request: web.Request, options: QueryOptions, start: Callable[[], Awaitable[T]]
-    ) -> tuple[T, float]:
-        """``(the result, seconds in the queue)``."""
-        began, turn = time.monotonic(), [False]
+    ) -> tuple[T, Took]:
+        began, turn_s = time.monotonic(), [0.0]
 
-        async def in_turn() -> tuple[T, float]:
+        async def in_turn() -> T:
             async with self._turns:
-                turn[0] = True
-                queued_s = time.monotonic() - began
-                return await start(), queued_s
+                turn_s[0] = time.monotonic()
+                return await start()
 
         task = asyncio.ensure_future(in_turn())
         try:
@@ -55,11 +63,11 @@ class Doors:
                 if task.done():
                     break
                 if left_s <= 0:
-                    where = "expression evaluation" if turn[0] else "query queue"
+                    where = "expression evaluation" if turn_s[0] else "query queue"
                     raise ApiError(ErrorType.TIMEOUT, f"query timed out in {where}")
                 if request.transport is None or request.transport.is_closing():
                     raise ApiError(ErrorType.CANCELED, "query was canceled in expression evaluation")
-            return task.result()
+            return task.result(), Took(turn_s[0] - began, time.monotonic() - turn_s[0])
         finally:
             if not task.done():
                 task.cancel()

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
+from functools import partial
 
-import numpy as np
 from aiohttp import web
 
-from actors.aggregator.prometheus.backend import QueryOptions, QueryResult, Scope
+from actors.aggregator.prometheus.backend import QueryOptions, Scope
 from actors.aggregator.prometheus.digits import float_text, time_text
-from actors.aggregator.prometheus.doors import Doors
+from actors.aggregator.prometheus.doors import Doors, Took
 from actors.aggregator.prometheus.form import Form
 from actors.aggregator.prometheus.printing import pretty
 from actors.aggregator.prometheus.problems import bad_data, invalid_parameter
@@ -28,39 +27,40 @@ from actors.aggregator.prometheus.replies import NO_CONTENT, Rendered, Reply
 from actors.aggregator.prometheus.selectors import selectors_in
 from actors.aggregator.prometheus.series import Piece, json_text, matrix_pieces, selection_pieces
 from actors.aggregator.prometheus.syntax import tree_json
+from agent.promql.engine import Result
 from agent.promql.errors import ParseError
-from agent.promql.parse import parse
-from agent.promql.tree import Expr
-from agent.promql.values import Grid, Matrix, Selection
-from agent.telemetry.labels import LabelTable
+from agent.promql.parse import EVERYTHING, Dialect, parse
+from agent.promql.tree import MATRIX, STRING, Expr
+from agent.promql.values import Histograms, Matrix, Selection
 
 TRUNCATED = "results truncated due to limit"
+_NOT_OF_A_RANGE = {MATRIX: "range vector", STRING: "string"}
 
 
 async def instant(doors: Doors, request: web.Request, form: Form) -> Reply:
     limit = limit_parameter(form.one("limit"))
     time_ms = time_parameter("time", form.one("time"), doors.now_ms())
     options, text = _options(doors, form), form.one("query")
-    _parsed(text)
-    began = time.perf_counter()
-    found, queued_s = await doors.run(
-        request, options, lambda: doors.backend.instant(form.tenant, text, time_ms, options)
+    _parsed(text, doors.engine.dialect)
+    found, took = await doors.run(
+        request, options, partial(doors.backend.instant, form.tenant, text, time_ms, options)
     )
-    grid = Grid(time_ms, time_ms, 0)
-    kind, head, pieces, truncated = rendered(found, grid, limit, instant=True)
-    return _reply(found, (kind, head, pieces, truncated), _stats(form, began, queued_s))
+    return _reply(found, limit, _stats(found, took) if form.one("stats") else b"")
 
 
 async def over_range(doors: Doors, request: web.Request, form: Form) -> Reply:
     limit = limit_parameter(form.one("limit"))
     grid = parse_grid(form.one("start"), form.one("end"), form.one("step"))
     options, text = _options(doors, form), form.one("query")
-    _parsed(text)
-    began = time.perf_counter()
-    found, queued_s = await doors.run(
-        request, options, lambda: doors.backend.range(form.tenant, text, grid, options)
+    kind = _parsed(text, doors.engine.dialect).type
+    if kind in _NOT_OF_A_RANGE:
+        shown = _NOT_OF_A_RANGE[kind]
+        problem = f'invalid expression type "{shown}" for range query, must be Scalar or instant Vector'
+        raise invalid_parameter("query", problem)
+    found, took = await doors.run(
+        request, options, partial(doors.backend.range, form.tenant, text, grid, options)
     )
-    return _reply(found, rendered(found, grid, limit, instant=False), _stats(form, began, queued_s))
+    return _reply(found, limit, _stats(found, took) if form.one("stats") else b"")
 
 
 async def exemplars(doors: Doors, request: web.Request, form: Form) -> Reply:
@@ -86,63 +86,60 @@ async def exemplars(doors: Doors, request: web.Request, form: Form) -> Reply:
 
 
 async def format_query(doors: Doors, request: web.Request, form: Form) -> Reply:
-    return Reply(pretty(_parsed(form.one("query"))))
+    return Reply(pretty(_parsed(form.one("query"), EVERYTHING)))
 
 
 async def parse_query(doors: Doors, request: web.Request, form: Form) -> Reply:
-    return Reply(tree_json(_parsed(form.one("query"))))
+    return Reply(tree_json(_parsed(form.one("query"), EVERYTHING)))
 
 
-def rendered(
-    found: QueryResult, grid: Grid, limit: int, *, instant: bool
-) -> tuple[str, bytes, Iterator[Piece], bool]:
-    """``(resultType, what encloses it: "[", "" , the pieces, whether the limit cut it)``."""
-    value = found.value
-    if isinstance(value, str):
-        return "string", b"", iter((f"[{time_text(grid.end_ms)},".encode() + json_text(value) + b"]",)), False
-    if isinstance(value, np.ndarray):
-        if instant:
-            text = f'[{time_text(grid.start_ms)},"{float_text(float(value[0]))}"]'
-            return "scalar", b"", iter((text.encode(),)), False
-        row = np.ascontiguousarray(value, np.float64).reshape(1, -1)
-        value = Matrix(LabelTable.empty(1), row, np.ones(row.shape, np.bool_))
-    cut = 0 < limit < len(value)
-    if isinstance(value, Selection):
-        shown = _first_series(value, limit) if cut else value
-        return "matrix", b"[", selection_pieces(shown), cut
-    shown_matrix = _first_rows(value, limit) if cut else value
-    kind = "vector" if instant else "matrix"
-    return kind, b"[", matrix_pieces(shown_matrix, grid.times.tolist(), single=instant), cut
+def _reply(found: Result, limit: int, stats: bytes) -> Reply:
+    head, pieces, tail = _result(found, limit)
+    cut = limit > 0 and isinstance(found.value, Matrix | Selection) and limit < len(found.value)
+    enclosed = Rendered(
+        f'{{"resultType":"{found.type}","result":'.encode() + head, pieces, tail + stats + b"}"
+    )
+    return Reply(enclosed, [*found.warnings, TRUNCATED] if cut else found.warnings, found.infos)
+
+
+def _result(found: Result, limit: int) -> tuple[bytes, Iterator[Piece], bytes]:
+    """The result, and what stands round its pieces."""
+    at = time_text(found.grid.end_ms)
+    match found.value:
+        case str() as text:
+            return b"", iter((f"[{at},".encode() + json_text(text) + b"]",)), b""
+        case Selection() as selection:
+            return b"[", selection_pieces(_first_series(selection, limit)), b"]"
+        case Matrix() as matrix:
+            times = found.grid.times.tolist()
+            return b"[", matrix_pieces(_first_rows(matrix, limit), times, single=found.type == "vector"), b"]"
+        case number:
+            return b"", iter((f'[{at},"{float_text(number)}"]'.encode(),)), b""
 
 
 def _first_rows(matrix: Matrix, limit: int) -> Matrix:
+    if not 0 < limit < len(matrix):
+        return matrix
     held = None if matrix.histogram is None else matrix.histogram[:limit]
     return Matrix(matrix.labels.take(slice(0, limit)), matrix.value[:limit], matrix.present[:limit], held)
 
 
 def _first_series(selection: Selection, limit: int) -> Selection:
-    end = int(selection.offsets[limit])
-    labels = selection.labels.take(slice(0, limit))
-    held = selection.histograms
+    if not 0 < limit < len(selection):
+        return selection
+    end, held = int(selection.offsets[limit]), selection.histograms
     if held is not None:
         last = int(held.offsets[limit])
-        held = type(held)(held.offsets[: limit + 1], held.time_ms[:last], held.sample[:last])
+        held = Histograms(held.offsets[: limit + 1], held.time_ms[:last], held.sample[:last])
+    labels = selection.labels.take(slice(0, limit))
     return Selection(
         labels, selection.offsets[: limit + 1], selection.time_ms[:end], selection.value[:end], held
     )
 
 
-def _reply(found: QueryResult, shown: tuple[str, bytes, Iterator[Piece], bool], stats: bytes) -> Reply:
-    kind, bracket, pieces, cut = shown
-    head = f'{{"resultType":"{kind}","result":'.encode() + bracket
-    tail = (b"]" if bracket else b"") + stats + b"}"
-    warnings = [*found.warnings, *([TRUNCATED] if cut else [])]
-    return Reply(Rendered(head, pieces, tail), warnings, found.infos)
-
-
-def _parsed(text: str) -> Expr:
+def _parsed(text: str, dialect: Dialect) -> Expr:
     try:
-        return parse(text)
+        return parse(text, dialect)
     except ParseError as error:
         raise invalid_parameter("query", str(error) if text else f"unknown position: {error}") from None
 
@@ -163,15 +160,12 @@ def _options(doors: Doors, form: Form) -> QueryOptions:
     return QueryOptions(timeout_s, settings.query_max_samples, lookback_ms)
 
 
-def _stats(form: Form, began: float, queued_s: float) -> bytes:
-    """Times of the query in seconds, where they are asked for."""
-    if not form.one("stats"):
-        return b""
-    took_s = time.perf_counter() - began
-    run_s = max(0.0, took_s - queued_s)
+def _stats(found: Result, took: Took) -> bytes:
+    """Times in seconds, and how many samples were read."""
     return (
-        f',"stats":{{"timings":{{"evalTotalTime":{run_s:.9f},"resultSortTime":0,"queryPreparationTime":0,'
-        f'"innerEvalTime":{run_s:.9f},"execQueueTime":{queued_s:.9f},"execTotalTime":{took_s:.9f}}}}}'
+        f',"stats":{{"timings":{{"evalTotalTime":{took.run_s:.9f},"resultSortTime":0,"queryPreparationTime":0,'
+        f'"innerEvalTime":{took.run_s:.9f},"execQueueTime":{took.queued_s:.9f},'
+        f'"execTotalTime":{took.queued_s + took.run_s:.9f}}},"samples":{{"totalQueryableSamples":{found.samples}}}}}'
     ).encode()
 
 

@@ -20,6 +20,7 @@ from actors.aggregator.prometheus.histograms import histogram_points
 from agent.promql.values import STALE_NAN_BITS, Matrix, Selection
 from agent.telemetry.frames import I32, I64, U8
 from agent.telemetry.labels import LabelTable
+from agent.telemetry.native import FloatHistogram
 
 PIECE_CELLS = 1 << 17
 Piece: TypeAlias = bytes | memoryview
@@ -282,7 +283,7 @@ def _pieces(rows: int, cells: I64) -> Iterator[tuple[int, int]]:
 
 
 def _spliced(
-    out: U8, ends: I64, size: int, points: dict[int, list[tuple[int, object]]], *, single: bool
+    out: U8, ends: I64, size: int, points: dict[int, list[tuple[int, FloatHistogram]]], *, single: bool
 ) -> bytes:
     """The rows with the histograms of some of them put in before their closing brace."""
     parts, begin = [], 0

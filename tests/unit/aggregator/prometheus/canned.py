@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -17,18 +17,18 @@ from actors.aggregator.prometheus.backend import (
     Scope,
     TargetMetadata,
 )
+from agent.promql.engine import Result
 from agent.promql.values import Exemplars, Grid, Matrix, Selection
-from agent.telemetry.frames import F64
 from agent.telemetry.labels import LabelTable, labels_of
 
 NAN = float("nan")
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
-    value: Matrix | F64 | str | Selection
-    warnings: Sequence[str] = ()
-    infos: Sequence[str] = ()
+def result(value: Matrix | Selection | float | str, *notes: Sequence[str]) -> Result:
+    """``notes`` are the warnings and the infos. Its time is set when it is asked for."""
+    kind = {Matrix: "matrix", Selection: "matrix", str: "string"}.get(type(value), "scalar")
+    warnings, infos = [list(one) for one in (*notes, (), ())][:2]
+    return Result(kind, value, Grid(0, 0, 0), warnings, infos, 7)
 
 
 def matrix(rows: Mapping[str, Sequence[float | None]]) -> Matrix:
@@ -49,7 +49,7 @@ def table(*sets: str) -> LabelTable:
 
 @dataclass
 class CannedBackend:
-    found: Found = field(default_factory=lambda: Found(np.array([2.0])))
+    found: Result = field(default_factory=lambda: result(2.0))
     takes_s: float = 0.0
     error: Exception | None = None
     asked: list[Any] = field(default_factory=list)
@@ -57,13 +57,15 @@ class CannedBackend:
     running: int = 0
     most_running: int = 0
 
-    async def instant(self, tenant: str, text: str, time_ms: int, options: QueryOptions) -> Found:
-        return await self._answer((tenant, text, time_ms, options))
+    async def instant(self, tenant: str, text: str, time_ms: int, options: QueryOptions) -> Result:
+        found = await self._answer((tenant, text, time_ms, options))
+        kind = "vector" if isinstance(found.value, Matrix) else found.type
+        return replace(found, type=kind, grid=Grid(time_ms, time_ms, 0))
 
-    async def range(self, tenant: str, text: str, grid: Grid, options: QueryOptions) -> Found:
-        return await self._answer((tenant, text, grid, options))
+    async def range(self, tenant: str, text: str, grid: Grid, options: QueryOptions) -> Result:
+        return replace(await self._answer((tenant, text, grid, options)), grid=grid)
 
-    async def _answer(self, asked: Any) -> Found:
+    async def _answer(self, asked: Any) -> Result:
         self.asked.append(asked)
         self.running += 1
         self.most_running = max(self.most_running, self.running)

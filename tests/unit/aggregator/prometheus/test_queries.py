@@ -10,7 +10,7 @@ import pytest
 
 from agent.promql.errors import QueryLimit, QueryTimeout
 from agent.promql.values import Selection
-from tests.unit.aggregator.prometheus.canned import CannedBackend, Found, matrix, table
+from tests.unit.aggregator.prometheus.canned import CannedBackend, matrix, result, table
 
 QUERY, RANGE = "/api/v1/query", "/api/v1/query_range"
 STEPS = {"query": "up", "start": "1435781430.781", "end": "1435781460.781", "step": "15"}
@@ -30,13 +30,15 @@ async def test_scalar(http: aiohttp.ClientSession, backend: CannedBackend) -> No
 
 
 async def test_string(http: aiohttp.ClientSession, backend: CannedBackend) -> None:
-    backend.found = Found('say "hi"')
+    backend.found = result('say "hi"')
     reply = await asked(http, QUERY, query='"x"', time="1")
     assert reply["data"] == {"resultType": "string", "result": [1, 'say "hi"']}
 
 
 async def test_vector(http: aiohttp.ClientSession, backend: CannedBackend) -> None:
-    backend.found = Found(matrix({"__name__=up,job=a": [1.5], "job=b": [None], "": [math.inf]}), ["w"], ["i"])
+    backend.found = result(
+        matrix({"__name__=up,job=a": [1.5], "job=b": [None], "": [math.inf]}), ["w"], ["i"]
+    )
     reply = await asked(http, QUERY, query="up", time="2015-07-01T20:10:51.781Z")
     assert reply["data"]["resultType"] == "vector"
     assert reply["data"]["result"] == [
@@ -47,7 +49,7 @@ async def test_vector(http: aiohttp.ClientSession, backend: CannedBackend) -> No
 
 
 async def test_matrix(http: aiohttp.ClientSession, backend: CannedBackend) -> None:
-    backend.found = Found(matrix({"job=a": [1, None, 3], "job=b": [None, None, None]}))
+    backend.found = result(matrix({"job=a": [1, None, 3], "job=b": [None, None, None]}))
     reply = await asked(http, RANGE, **STEPS)
     assert reply["data"] == {
         "resultType": "matrix",
@@ -56,17 +58,10 @@ async def test_matrix(http: aiohttp.ClientSession, backend: CannedBackend) -> No
     assert backend.asked[0][2].step_ms == 15_000
 
 
-async def test_scalar_over_a_range(http: aiohttp.ClientSession, backend: CannedBackend) -> None:
-    backend.found = Found(np.array([1.0, 2.0, 3.0]))
-    reply = await asked(http, RANGE, **STEPS | {"query": "time()"})
-    assert reply["data"]["resultType"] == "matrix"
-    assert [v for _, v in reply["data"]["result"][0]["values"]] == ["1", "2", "3"]
-
-
 async def test_raw_samples(http: aiohttp.ClientSession, backend: CannedBackend) -> None:
     value = np.array([1, 0x7FF0000000000002, 0x3FF8000000000000], np.uint64)
     value[0] = np.float64(2.0).view(np.uint64)
-    backend.found = Found(
+    backend.found = result(
         Selection(
             table("job=a", "job=b"), np.array([0, 3, 3]), np.array([1000, 2500, 3000]), value.view(np.float64)
         )
@@ -126,10 +121,16 @@ async def test_bad_range(http: aiohttp.ClientSession, given: dict[str, str], tol
     assert (await asked(http, RANGE, 400, **STEPS | given))["error"] == told
 
 
+@pytest.mark.parametrize(("query", "kind"), [("up[5m]", "range vector"), ('"x"', "string")])
+async def test_no_range_of_these(http: aiohttp.ClientSession, query: str, kind: str) -> None:
+    told = f'invalid parameter "query": invalid expression type "{kind}" for range query, must be Scalar or instant Vector'
+    assert (await asked(http, RANGE, 400, **STEPS | {"query": query}))["error"] == told
+
+
 async def test_exactly_eleven_thousand_steps_are_allowed(
     http: aiohttp.ClientSession, backend: CannedBackend
 ) -> None:
-    backend.found = Found(matrix({}))
+    backend.found = result(matrix({}))
     await asked(http, RANGE, query="up", start="0", end="11000", step="1s")
     await asked(http, RANGE, 400, query="up", start="0", end="11001", step="1s")
 
@@ -170,7 +171,7 @@ async def test_a_form_goes_before_the_address(http: aiohttp.ClientSession, backe
 
 
 async def test_limit(http: aiohttp.ClientSession, backend: CannedBackend) -> None:
-    backend.found = Found(matrix({"job=a": [1], "job=b": [2]}))
+    backend.found = result(matrix({"job=a": [1], "job=b": [2]}))
     reply = await asked(http, QUERY, query="up", limit="1")
     assert len(reply["data"]["result"]) == 1
     assert reply["warnings"] == ["results truncated due to limit"]
@@ -178,18 +179,18 @@ async def test_limit(http: aiohttp.ClientSession, backend: CannedBackend) -> Non
 
 async def test_large_answers_come_in_pieces(http: aiohttp.ClientSession, backend: CannedBackend) -> None:
     rows = {f"job={i}": [float(i * j) for j in range(240)] for i in range(1200)}
-    backend.found = Found(matrix(rows))
+    backend.found = result(matrix(rows))
     given = {"query": "up", "start": "0", "end": "239", "step": "1"}
     async with http.get(RANGE, params=given, headers={"Accept-Encoding": "identity"}) as response:
         assert response.headers["Transfer-Encoding"] == "chunked"
-        result = (await response.json())["data"]["result"]
-    assert len(result) == 1200
-    assert result[7]["values"][9] == [9, "63"]
+        shown = (await response.json())["data"]["result"]
+    assert len(shown) == 1200
+    assert shown[7]["values"][9] == [9, "63"]
 
 
 @pytest.mark.parametrize("series", [20, 1200])
 async def test_gzip(http: aiohttp.ClientSession, backend: CannedBackend, series: int) -> None:
-    backend.found = Found(matrix({f"job={i}": [float(j) for j in range(240)] for i in range(series)}))
+    backend.found = result(matrix({f"job={i}": [float(j) for j in range(240)] for i in range(series)}))
     given = {"query": "up", "start": "0", "end": "239", "step": "1"}
     async with (
         aiohttp.ClientSession(http._base_url, auto_decompress=False) as raw,
@@ -205,7 +206,7 @@ async def test_stats(http: aiohttp.ClientSession) -> None:
 
 
 async def test_many_warnings_are_cut(http: aiohttp.ClientSession, backend: CannedBackend) -> None:
-    backend.found = Found(np.array([1.0]), [f"w{i}" for i in range(12)])
+    backend.found = result(1.0, [f"w{i}" for i in range(12)])
     reply = await asked(http, QUERY, query="1")
     assert len(reply["warnings"]) == 11
     assert reply["warnings"][-1] == "2 more warning annotations omitted"

@@ -11,6 +11,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from actors.aggregator.aggregator import Aggregator
+from actors.aggregator.prometheus.backend import MetricBackend
 from chatops.terminal.main import app
 from tests.unit.aggregator.conftest import settings
 from tests.unit.aggregator.fakes import Shop
@@ -19,12 +20,12 @@ from tests.unit.aggregator.fakes import Shop
 class Served:
     """The layer at ``url``; ``do`` runs something on its event loop."""
 
-    def __init__(self) -> None:
+    def __init__(self, backend: MetricBackend | None = None) -> None:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever)
         self._thread.start()
         self.shop = self.do(self._make_shop)
-        self.aggregator = Aggregator(settings(heartbeat_s=60.0), self.shop.ports, self.shop.store)
+        self.aggregator = Aggregator(settings(heartbeat_s=60.0), self.shop.ports, self.shop.store, backend)
         self.wait(self.aggregator.start())
         self.url = self.aggregator.address
 

@@ -1,0 +1,239 @@
+"""The metrics of the layer: the streams are asked, and what they say is put together.
+
+A query runs in a thread here and reaches the streams through the event loop; a client that leaves, or a
+time-out, stops it here and there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import os
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from typing import Any, TypeVar
+
+import numpy as np
+
+from actors.aggregator.prometheus.backend import (
+    Cardinality,
+    Count,
+    Metadata,
+    QueryOptions,
+    Scope,
+    TargetMetadata,
+)
+from actors.stream.queries import Asked
+from agent.promql.engine import Engine, Result
+from agent.promql.options import Deadline, EngineOptions
+from agent.promql.pushdown import Part, StreamsEvaluation
+from agent.promql.tree import Expr
+from agent.promql.values import Exemplars, Grid, Histograms, Matcher, Selection
+from agent.telemetry.frames import I64
+from agent.telemetry.labels import LabelTable, concat_tables
+
+Value = TypeVar("Value")
+STEP_OF_SUBQUERIES_MS = 60_000
+
+
+class StreamMetrics:
+    """The ``MetricBackend`` of a running layer."""
+
+    def __init__(self, streams: Sequence[Any]) -> None:
+        self._streams = streams
+        # Numbers of this process alone; a restarted aggregator has another.
+        self._numbers = itertools.count((os.getpid() << 32) + 1)
+
+    async def instant(self, tenant: str, text: str, time_ms: int, options: QueryOptions) -> Result:
+        return await self._run(
+            tenant,
+            text,
+            options,
+            lambda engine, storage, token: engine.instant(text, time_ms, storage, token),
+        )
+
+    async def range(self, tenant: str, text: str, grid: Grid, options: QueryOptions) -> Result:
+        return await self._run(
+            tenant,
+            text,
+            options,
+            lambda engine, storage, token: engine.range(
+                text, grid.start_ms, grid.end_ms, grid.step_ms, storage, token
+            ),
+        )
+
+    async def series(self, tenant: str, scope: Scope) -> LabelTable:
+        tables = await self._all(lambda stream: stream.series(tenant, *_of(scope)))
+        rows = sorted(set(concat_tables(tables).rows()))
+        return LabelTable.of(rows[: scope.limit + 1] if scope.limit else rows)
+
+    async def label_names(self, tenant: str, scope: Scope) -> list[str]:
+        return _union(await self._all(lambda stream: stream.label_names(tenant, *_of(scope))))
+
+    async def label_values(self, tenant: str, name: str, scope: Scope) -> list[str]:
+        return _union(await self._all(lambda stream: stream.label_values(tenant, name, *_of(scope))))
+
+    async def exemplars(self, tenant: str, scope: Scope) -> Sequence[Exemplars]:
+        found = await self._all(lambda stream: stream.exemplars(tenant, *_of(scope)))
+        return sorted(
+            (one for of_stream in found for one in of_stream), key=lambda one: sorted(one.series.items())
+        )
+
+    async def metadata(self, tenant: str, metric: str) -> Sequence[Metadata]:
+        held: dict[str, dict[str, str]] = {}
+        for of_stream in await self._all(lambda stream: stream.metadata(tenant)):
+            held |= of_stream
+        return [
+            Metadata(name, entry["type"], entry["help"], entry["unit"])
+            for name, entry in sorted(held.items())
+            if metric in ("", name)
+        ]
+
+    async def target_metadata(self, tenant: str, metric: str) -> Sequence[TargetMetadata]:
+        return ()
+
+    async def targets(self, tenant: str) -> dict[str, Any]:
+        return {"activeTargets": [], "droppedTargets": [], "droppedTargetCounts": {}}
+
+    async def rules(self, tenant: str) -> list[dict[str, Any]]:
+        return []
+
+    async def alerts(self, tenant: str) -> list[dict[str, Any]]:
+        return []
+
+    async def scrape_config(self) -> str:
+        return ""
+
+    async def cardinality(self, tenant: str, limit: int) -> Cardinality:
+        found = await self._all(lambda stream: stream.metric_stats(tenant, limit))
+        newest = [one["max_time_ms"] for one in found if one["max_time_ms"] is not None]
+        oldest = [one["min_time_ms"] for one in found if one.get("min_time_ms") is not None]
+        lists = [one["cardinality"] for one in found]
+        return Cardinality(
+            series=sum(one["series"] for one in found),
+            label_pairs=sum(one.get("label_pairs", 0) for one in found),
+            chunks=sum(one["chunks"] for one in found),
+            min_time_ms=min(oldest, default=0),
+            max_time_ms=max(newest, default=0),
+            series_by_metric=_top([one["series_by_metric"] for one in lists], limit, sum),
+            values_by_label=_top([one["values_by_name"] for one in lists], limit, max),
+            bytes_by_label=_top([one["bytes_by_name"] for one in lists], limit, max),
+            series_by_pair=_top([one["series_by_label"] for one in lists], limit, sum),
+        )
+
+    async def _run(
+        self,
+        tenant: str,
+        text: str,
+        options: QueryOptions,
+        ask: Callable[[Engine, _Fanned, Deadline], Result],
+    ) -> Result:
+        token = Deadline(time.monotonic, time.monotonic() + options.timeout_s)
+        engine = Engine(
+            EngineOptions(options.lookback_ms, STEP_OF_SUBQUERIES_MS, options.max_samples), StreamsEvaluation
+        )
+        asked = Asked(next(self._numbers), text, engine.options, options.timeout_s)
+        storage = _Fanned(self, asyncio.get_running_loop(), tenant, asked)
+        try:
+            return await asyncio.to_thread(ask, engine, storage, token)
+        except asyncio.CancelledError:
+            token.cancel()
+            for stream in self._streams:
+                _forgotten(stream.cancel(asked.number))
+            raise
+
+    async def _all(self, ask: Callable[[Any], Awaitable[Value]]) -> list[Value]:
+        return list(await asyncio.gather(*(ask(stream) for stream in self._streams)))
+
+    async def parts(self, tenant: str, node: Expr, grid: Grid, asked: Asked) -> list[Part]:
+        return await self._all(lambda stream: stream.part(tenant, node, grid, asked))
+
+    async def select(self, tenant: str, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> Selection:
+        return _joined(
+            await self._all(lambda stream: stream.select(tenant, tuple(matchers), start_ms, end_ms))
+        )
+
+
+class _Fanned:
+    """The streams as a storage, for a thread that may wait."""
+
+    def __init__(
+        self, metrics: StreamMetrics, loop: asyncio.AbstractEventLoop, tenant: str, asked: Asked
+    ) -> None:
+        self._metrics, self._loop, self._tenant, self._asked = metrics, loop, tenant, asked
+
+    def parts(self, node: Expr, grid: Grid) -> list[Part]:
+        return self._wait(self._metrics.parts(self._tenant, node, grid, self._asked))
+
+    def select(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> Selection:
+        return self._wait(self._metrics.select(self._tenant, matchers, start_ms, end_ms))
+
+    def _wait(self, asking: Coroutine[Any, Any, Value]) -> Value:
+        return asyncio.run_coroutine_threadsafe(asking, self._loop).result()
+
+
+def _forgotten(call: Coroutine[Any, Any, None]) -> None:
+    """Told and not waited for; an actor that is away has forgotten the query anyway."""
+
+    async def tell() -> None:
+        with contextlib.suppress(Exception):
+            await call
+
+    task = asyncio.get_running_loop().create_task(tell())
+    _TELLING.add(task)
+    task.add_done_callback(_TELLING.discard)
+
+
+_TELLING: set[asyncio.Task[None]] = set()
+
+
+def _of(scope: Scope) -> tuple[Sequence[Sequence[Matcher]], int, int]:
+    return tuple(tuple(matchers) for matchers in scope.selectors), scope.start_ms, scope.end_ms
+
+
+def _union(lists: Sequence[Sequence[str]]) -> list[str]:
+    return sorted(set().union(*lists))
+
+
+def _top(
+    lists: Sequence[Sequence[tuple[str, int]]], limit: int, join: Callable[[Sequence[int]], int]
+) -> list[Count]:
+    held: dict[str, list[int]] = {}
+    for rows in lists:
+        for name, count in rows:
+            held.setdefault(name, []).append(count)
+    counts = Counter({name: join(found) for name, found in held.items()})
+    return [Count(name, count) for name, count in counts.most_common(limit)]
+
+
+def _joined(found: Sequence[Selection]) -> Selection:
+    """The series of all streams. One that two streams hold, because it came in by two protocols, stays two."""
+    filled = [one for one in found if len(one)]
+    if len(filled) <= 1:
+        return filled[0] if filled else found[0]
+    histograms = None
+    if any(one.histograms is not None for one in filled):
+        parts = [one.histograms or _none(len(one)) for one in filled]
+        histograms = Histograms(
+            _end_to_end([part.offsets for part in parts]),
+            np.concatenate([part.time_ms for part in parts]),
+            np.concatenate([part.sample for part in parts]),
+        )
+    return Selection(
+        concat_tables([one.labels for one in filled]),
+        _end_to_end([one.offsets for one in filled]),
+        np.concatenate([one.time_ms for one in filled]),
+        np.concatenate([one.value for one in filled]),
+        histograms,
+    )
+
+
+def _none(series: int) -> Histograms:
+    return Histograms(np.zeros(series + 1, np.int64), np.empty(0, np.int64), np.empty(0, np.object_))
+
+
+def _end_to_end(offsets: Sequence[I64]) -> I64:
+    counts = np.concatenate([np.diff(one) for one in offsets])
+    return np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)])
