@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import datetime
-from typing import TypeVar
+from typing import Any, TypeVar
 from uuid import uuid4
 
 import msgspec
@@ -14,7 +14,6 @@ from actors.aggregator.api import Api
 from actors.aggregator.call import Call
 from agent.errors import BadInput, StoreError
 from agent.store.metrics_config import MetricConfig, MetricConfigStore, MetricThreshold
-
 
 Body = TypeVar("Body")
 
@@ -37,7 +36,7 @@ class MetricConfigChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True
 
     metric_name: str | UnsetType = UNSET
     metric_type: str | UnsetType = UNSET
-    source_service: str | None | UnsetType = UNSET
+    source_service: str | UnsetType | None = UNSET
     scrape_interval_s: float | UnsetType = UNSET
     retention_s: float | UnsetType = UNSET
     labels: dict[str, str] | UnsetType = UNSET
@@ -79,8 +78,8 @@ class MetricThresholdChange(msgspec.Struct, frozen=True, forbid_unknown_fields=T
     metric_name: str | UnsetType = UNSET
     threshold_type: str | UnsetType = UNSET
     comparison_operator: str | UnsetType = UNSET
-    warning_value: float | None | UnsetType = UNSET
-    critical_value: float | None | UnsetType = UNSET
+    warning_value: float | UnsetType | None = UNSET
+    critical_value: float | UnsetType | None = UNSET
 
 
 class MetricThresholdReply(msgspec.Struct, frozen=True):
@@ -191,7 +190,7 @@ def _threshold(row: MetricThreshold) -> MetricThresholdReply:
     return msgspec.convert(row, MetricThresholdReply, from_attributes=True)
 
 
-def _given(change: MetricConfigChange | MetricThresholdChange) -> dict[str, object]:
+def _given(change: MetricConfigChange | MetricThresholdChange) -> dict[str, Any]:
     return {name: value for name, value in msgspec.structs.asdict(change).items() if value is not UNSET}
 
 
