@@ -1,6 +1,7 @@
 """Native histograms: the sample, its arithmetic, its texts and its bytes."""
 
 from agent.telemetry.native_buckets import CUSTOM_SCHEMA, MAX_SCHEMA, MIN_SCHEMA, NO_VALUES, Side
+from agent.telemetry.native_convert import Totals, from_explicit, from_exponential
 from agent.telemetry.native_histogram import (
     BucketRows,
     Combined,
@@ -12,6 +13,7 @@ from agent.telemetry.native_histogram import (
 )
 from agent.telemetry.native_literal import expand, parse_literal, parse_series
 from agent.telemetry.native_text import describe, to_json
+from agent.telemetry.native_trim import trimmed
 from agent.telemetry.native_validate import validate_histogram
 from agent.telemetry.native_wire import decode_histogram, encode_histogram, spans_of
 
@@ -27,14 +29,18 @@ __all__ = [
     "IncompatibleSchemas",
     "InvalidHistogram",
     "Side",
+    "Totals",
     "combined_hint",
     "decode_histogram",
     "describe",
     "encode_histogram",
     "expand",
+    "from_explicit",
+    "from_exponential",
     "parse_literal",
     "parse_series",
     "spans_of",
     "to_json",
+    "trimmed",
     "validate_histogram",
 ]

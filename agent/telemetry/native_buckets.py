@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from agent.telemetry.frames import F64, I32, I64, Bool
+from agent.telemetry.native_log2 import exp2
 
 MIN_SCHEMA, MAX_SCHEMA, CUSTOM_SCHEMA = -4, 8, -53
 _MAX_FLOAT = float(np.finfo(np.float64).max)
@@ -162,19 +163,10 @@ def bucket_index(value: float, schema: int) -> int:
 def _fractions() -> F64:
     """The bounds of schema 8 within [0.5, 1), to the last digit those that clients and servers of Prometheus
     agree on: each schema keeps the bounds of the one before and puts a multiple of each behind it, rounded
-    anew. The factors are twice these first bounds of schema 1 to 8."""
+    anew."""
     table = np.array([0.5])
-    for first in (
-        0.7071067811865475,
-        0.5946035575013605,
-        0.5452538663326288,
-        0.5221368912137069,
-        0.5109485743270583,
-        0.5054446430258502,
-        0.5027149505564014,
-        0.5013556375251013,
-    ):
-        table = np.column_stack([table, table * (2 * first)]).ravel()
+    for schema in range(1, MAX_SCHEMA + 1):
+        table = np.column_stack([table, table * exp2(2.0**-schema)]).ravel()
     return table
 
 

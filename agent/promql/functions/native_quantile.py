@@ -14,8 +14,7 @@ import numpy as np
 
 from agent.telemetry.native import FloatHistogram
 from agent.telemetry.native_kahan import inc
-
-_HIGHEST_POWER = 1023.9999999999999
+from agent.telemetry.native_log2 import exp2, log2
 
 
 class Doubt(StrEnum):
@@ -168,41 +167,3 @@ def _rank_within(
     low, high, at = log2(abs(lower)), log2(abs(upper)), log2(abs(value))
     share = (at - low) / (high - low) if value > 0 else 1 - ((at - high) / (low - high))
     return rank + count * share
-
-
-def log2(value: float) -> float:
-    """As Go has it: exact for powers of 2."""
-    if value == 0 or math.isinf(value):
-        return -math.inf if value == 0 else math.inf
-    part, exponent = math.frexp(value)
-    if part == 0.5:
-        return float(exponent - 1)
-    return math.log(part) * (1 / math.log(2)) + exponent
-
-
-def exp2(value: float) -> float:
-    """As Go has it, to the last digit: Cody and Waite's reduction and the rational approximation of FreeBSD's
-    e_exp.c, so that a quantile at a bucket's bound is that bound as Prometheus prints it."""
-    if math.isnan(value) or value > _HIGHEST_POWER:
-        return math.nan if math.isnan(value) else math.inf
-    if value < -1074:
-        return 0.0
-    whole = int(value + math.copysign(0.5, value)) if value else 0
-    rest = value - whole
-    high, low = rest * 6.93147180369123816490e-01, -rest * 1.90821492927058770002e-10
-    r = high - low
-    t = r * r
-    c = r - t * (
-        1.66666666666666657415e-01
-        + t
-        * (
-            -2.77777777770155933842e-03
-            + t
-            * (
-                6.61375632143793436117e-05
-                + t * (-1.65339022054652515390e-06 + t * 4.13813679705723846039e-08)
-            )
-        )
-    )
-    y = 1 - ((low - (r * c) / (2 - c)) - high)
-    return math.ldexp(y, whole)
