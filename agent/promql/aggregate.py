@@ -52,9 +52,7 @@ def grouped(node: Aggregation, table: LabelTable) -> tuple[I64, LabelTable]:
     return chosen.group()
 
 
-def _floats(
-    op: str, matrix: Matrix, group: I64, groups: int, param: F64 | str | None
-) -> tuple[F64, Bool]:
+def _floats(op: str, matrix: Matrix, group: I64, groups: int, param: F64 | str | None) -> tuple[F64, Bool]:
     shape = (groups, matrix.value.shape[1])
     out, count = np.zeros(shape), np.zeros(shape, np.int64)
     value, present = matrix.value, matrix.present

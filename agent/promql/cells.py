@@ -117,8 +117,9 @@ class CellOperator:
         histogram = result.histogram.compact()
         return histogram if adds else histogram.hinted(CounterReset.GAUGE), True
 
-    def _incompatible(self, left: str, right: str) -> None:
+    def _incompatible(self, left: str, right: str) -> tuple[Cell, bool] | None:
         self._notes.info(
             f'incompatible sample types encountered for binary operator "{self._op}": {left} {self._op} {right}',
             self._pos,
         )
+        return None

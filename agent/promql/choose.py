@@ -79,4 +79,5 @@ def _ratio(node: Aggregation, matrix: Matrix, ratio: F64, notes: Annotations) ->
     share = np.clip(ratio, -1.0, 1.0)
     place = offsets_of(matrix.labels).reshape(-1, 1)
     found: Bool = np.where(share >= 0, place < share, place >= 1.0 + share)
-    return found & there(matrix) & (share != 0)
+    chosen: Bool = found & there(matrix) & (share != 0)
+    return chosen

@@ -78,7 +78,13 @@ class Engine:
         return Result(kind, shown, grid, notes.warnings, notes.infos, samples)
 
     def range(
-        self, text: str | Query, start_ms: int, end_ms: int, step_ms: int, storage: Storage, token: Token = FREE
+        self,
+        text: str | Query,
+        start_ms: int,
+        end_ms: int,
+        step_ms: int,
+        storage: Storage,
+        token: Token = FREE,
     ) -> Result:
         """The query at every step from ``start_ms`` to ``end_ms``, inclusive. Raises QueryError."""
         query = self.prepare(text) if isinstance(text, str) else text
@@ -127,4 +133,3 @@ class Engine:
 def _constant(value: F64) -> Matrix:
     """A scalar of a range query: one series without labels."""
     return Matrix(LabelTable.empty(1), value.reshape(1, -1), np.ones((1, len(value)), np.bool_))
-

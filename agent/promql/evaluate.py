@@ -25,6 +25,7 @@ from agent.promql.labelsets import drop_now, merged
 from agent.promql.options import EngineOptions, Token
 from agent.promql.selectors import (
     at_steps,
+    holds_histogram,
     pruned,
     selection_of,
     smoothed,
@@ -51,7 +52,7 @@ from agent.promql.tree import (
     unwrap,
     walk,
 )
-from agent.promql.values import Grid, Matcher, Matrix, Selection, Storage
+from agent.promql.values import Grid, Matcher, Matrix, Objects, Selection, Storage
 from agent.telemetry.frames import F64, I64
 from agent.telemetry.labels import LabelTable
 
@@ -191,13 +192,10 @@ class Evaluation:
         if isinstance(value, np.ndarray):
             return -value
         if not isinstance(value, Matrix):
-            raise ExecutionError(f"unary expression only allowed on expressions of type scalar or vector, got {node.type}")
-        histogram = value.histogram
-        if histogram is not None:
-            histogram = np.full(value.value.shape, None, np.object_)
-            for cell in zip(*np.nonzero(value.histogram), strict=True):
-                histogram[cell] = value.histogram[cell].neg()  # type: ignore[index]
-        return self.unnamed(replace(value, value=-value.value, histogram=histogram))
+            raise ExecutionError(
+                f"unary expression only allowed on expressions of type scalar or vector, got {node.type}"
+            )
+        return self.unnamed(replace(value, value=-value.value, histogram=_negative(value)))
 
     def unnamed(self, matrix: Matrix) -> Matrix:
         """A result that is no longer the metric that went in. Raises ExecutionError."""
@@ -249,15 +247,12 @@ class Evaluation:
         return self._named(function, value, args) if isinstance(value, Matrix) else value
 
     def _named(self, function: Function, value: Matrix, args: list[Argument]) -> Matrix:
-        """The names of a function's result: gone, to go later, or as the argument's."""
+        """The names of a function's result: gone, to go later, or as the argument's. Raises ExecutionError."""
+        changed = not any(value.labels is _labels(arg) for arg in args)
         value = pruned(value)
-        if function.drops_name:
-            if self.options.delayed_name_removal:
-                return replace(value, drop_name=np.ones(len(value), np.bool_))
-            return drop_now(value)
-        if any(value.labels is getattr(arg, "labels", None) for arg in args):
-            return value
-        return merged(value) if len(value) > 1 else value
+        if changed and len(value) > 1:
+            value = merged(value)
+        return self.unnamed(value) if function.drops_name else value
 
     def _info(self, node: Call, grid: Grid) -> Matrix:
         base = self.matrix(node.args[0], grid)
@@ -270,6 +265,15 @@ class Evaluation:
         return pruned(merged(with_info(base, matchers, fetch)))
 
 
+def _negative(matrix: Matrix) -> Objects | None:
+    if matrix.histogram is None:
+        return None
+    out = np.full(matrix.value.shape, None, np.object_)
+    for i, j in np.argwhere(holds_histogram(matrix)).tolist():
+        out[i, j] = matrix.histogram[i, j].neg()
+    return out
+
+
 def nothing(grid: Grid) -> Matrix:
     """No series at the steps of a grid."""
     steps = 0 if grid.end_ms < grid.start_ms else len(grid)
@@ -278,6 +282,15 @@ def nothing(grid: Grid) -> Matrix:
 
 def _no_samples() -> Selection:
     return Selection(LabelTable.empty(), np.zeros(1, np.int64), np.empty(0, np.int64), np.empty(0))
+
+
+def _labels(value: Argument) -> LabelTable | None:
+    match value:
+        case Matrix():
+            return value.labels
+        case Windows():
+            return value.selection.labels
+    return None
 
 
 def _ms(duration: object) -> int:
@@ -297,4 +310,3 @@ def _reference(node: Expr) -> tuple[int, At | None]:
         if isinstance(one, VectorSelector):
             return _ms(one.offset), one.at
     return 0, None
-

@@ -138,5 +138,3 @@ def _data_labels(infos: list[Labels], wanted: set[str], base: dict[str, str]) ->
             if name not in base:
                 out[name] = value
     return out
-
-

@@ -19,7 +19,7 @@ from agent.promql.selectors import holds_histogram, pruned
 from agent.promql.sets import any_of, signature, signatures, stacked, there
 from agent.promql.tree import ARITHMETIC, TRIMS, Binary, Matching
 from agent.promql.values import Matrix
-from agent.telemetry.frames import I64
+from agent.telemetry.frames import I64, Bool
 from agent.telemetry.labels import METRIC_NAME, LabelTable
 
 _OPERATORS = ("+", "-", "*", "/", "^", "%", "atan2", "==", "!=", ">", "<", ">=", "<=")
@@ -81,9 +81,10 @@ def _check_one(sides: _Sides, matching: Matching) -> None:
 def _raise_duplicate(table: LabelTable, row: int, earlier: int, matching: Matching) -> None:
     side = "left" if matching.group == "right" else "right"
     group = signature(table.take([row]), matching).row(0)
+    first, second = sorted((table.row(row), table.row(earlier)))
     raise ExecutionError(
         f"found duplicate series for the match group {labels_text(group)} on the {side} hand-side of the operation: "
-        f"[{labels_text(table.row(row))}, {labels_text(table.row(earlier))}]"
+        f"[{labels_text(first)}, {labels_text(second)}]"
         ";many-to-many matching not allowed: matching labels must be unique on one side"
     )
 
@@ -106,7 +107,7 @@ def _filled(sides: _Sides, matching: Matching) -> _Sides:
     return _Sides(many, one, many_number, one_number, sides.count)
 
 
-def _fill(labels: LabelTable, present: np.ndarray, value: float, matching: Matching) -> Matrix:  # type: ignore[type-arg]
+def _fill(labels: LabelTable, present: Bool, value: float, matching: Matching) -> Matrix:
     return Matrix(signature(labels, matching), np.full(present.shape, value), present)
 
 
@@ -164,8 +165,14 @@ def _with_histograms(
     histogram = np.full(result.value.shape, None, np.object_)
     for i, j in np.argwhere(both & (left_has | right_has)).tolist():
         a, b = int(rows[0][i]), int(rows[1][i])
-        lhs = left.histogram[a, j] if left_has[i, j] and left.histogram is not None else float(left.value[a, j])
-        rhs = right.histogram[b, j] if right_has[i, j] and right.histogram is not None else float(right.value[b, j])
+        lhs = (
+            left.histogram[a, j] if left_has[i, j] and left.histogram is not None else float(left.value[a, j])
+        )
+        rhs = (
+            right.histogram[b, j]
+            if right_has[i, j] and right.histogram is not None
+            else float(right.value[b, j])
+        )
         found = operator(lhs, rhs)
         if found is None:
             continue
@@ -209,7 +216,9 @@ def _unique(result: Matrix, sides: _Sides, many: I64, one: I64, matching: Matchi
         return result
     if matching.group:
         met = there(sides.many)[many] & there(sides.one)[one]
-        number = np.unique(np.stack([group, sides.many_number[many]]), axis=1, return_inverse=True)[1].reshape(-1)
+        number = np.unique(np.stack([group, sides.many_number[many]]), axis=1, return_inverse=True)[
+            1
+        ].reshape(-1)
         counts = np.zeros((int(number.max()) + 1, met.shape[1]), np.int64)
         np.add.at(counts, number, met)
         if (counts > 1).any():
@@ -250,9 +259,9 @@ def _holds(code, a, b):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _pair_values(
+def _pair_values(  # type: ignore[no-untyped-def]
     code, as_bool, left, left_there, right, right_there, left_row, right_row, value, present
-):  # type: ignore[no-untyped-def]
+):
     """One operator over all pairs and steps. ``code`` is the place in ``_OPERATORS``."""
     for i in range(len(left_row)):
         a_row = left_row[i]
@@ -271,6 +280,3 @@ def _pair_values(
             elif _holds(code, a, b):
                 value[i, j] = a
                 present[i, j] = True
-
-
-

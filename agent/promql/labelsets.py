@@ -48,9 +48,7 @@ def drop_marked(matrix: Matrix) -> Matrix:
     marks = dropped(matrix)
     if not marks.any():
         return matrix
-    bare = replace(
-        matrix, labels=without_names(matrix.labels, marks), drop_name=np.empty(0, np.bool_)
-    )
+    bare = replace(matrix, labels=without_names(matrix.labels, marks), drop_name=np.empty(0, np.bool_))
     return bare if marks.all() and of_one_name(matrix.labels) else merged(bare)
 
 
@@ -100,10 +98,7 @@ def label_order(table: LabelTable) -> I64:
 
 def quoted(text: str) -> str:
     """As Go's %q."""
-    out = ['"']
-    for byte in _pieces(text):
-        out.append(byte)
-    return "".join([*out, '"'])
+    return '"' + "".join(_pieces(text)) + '"'
 
 
 _NAMED = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\t": "\\t", "\r": "\\r", "\a": "\\a", "\b": "\\b", "\f": "\\f",

@@ -39,7 +39,26 @@ _UNIT_ORDER = ("y", "w", "d", "h", "m", "s", "ms")
 _PAIRS = {")": "(", "]": "[", "}": "{"}
 _NAMES = {"(": "parenthesis", "[": "bracket", "{": "brace"}
 _OPERATORS = frozenset(
-    ["+", "-", "*", "/", "%", "^", "==", "!=", ">", "<", ">=", "<=", "</", ">/", "and", "or", "unless", "atan2"]
+    [
+        "+",
+        "-",
+        "*",
+        "/",
+        "%",
+        "^",
+        "==",
+        "!=",
+        ">",
+        "<",
+        ">=",
+        "<=",
+        "</",
+        ">/",
+        "and",
+        "or",
+        "unless",
+        "atan2",
+    ]
 )
 _ESCAPES = {"a": 7, "b": 8, "f": 12, "n": 10, "r": 13, "t": 9, "v": 11, "\\": 92, "'": 39, '"': 34}
 _ESCAPE = re.compile(
@@ -107,10 +126,14 @@ def _nest(query: str, token: Token, open_at: list[Token]) -> None:
     if token.text in _NAMES:
         open_at.append(token)
         if len(open_at) > MAX_DEPTH:
-            raise ParseError(f"nesting is too deep: at most {MAX_DEPTH} levels are accepted", query, token.pos)
+            raise ParseError(
+                f"nesting is too deep: at most {MAX_DEPTH} levels are accepted", query, token.pos
+            )
     elif token.text in _PAIRS:
         if not open_at or open_at[-1].text != _PAIRS[token.text]:
-            raise ParseError(f"unexpected right {_NAMES[_PAIRS[token.text]]} {token.text!r}", query, token.pos)
+            raise ParseError(
+                f"unexpected right {_NAMES[_PAIRS[token.text]]} {token.text!r}", query, token.pos
+            )
         open_at.pop()
 
 

@@ -19,6 +19,7 @@ from agent.promql.durations import DurationParser
 from agent.promql.errors import ParseError
 from agent.promql.lex import DURATION, IDENTIFIER, NUMBER, SYMBOL, Token, tokens_of
 from agent.promql.tree import (
+    TRIMS,
     Aggregation,
     Binary,
     Call,
@@ -82,29 +83,42 @@ def _plain(query: str, tokens: list[Token]) -> tuple[str, dict[int, tuple[Durati
     while at < len(tokens):
         token = tokens[at]
         braces += (token.text == "{") - (token.text == "}") if token.kind == SYMBOL else 0
-        begins = None
-        if braces:
-            pass
-        elif token.text == "[" or (token.kind == IDENTIFIER and token.word() == "offset" and at > 0):
-            begins = at + 1
-        elif token.text == ":" and tokens[at + 1].text != "]":
-            begins = at + 1
-        elif token.kind == SYMBOL and token.text in ("</", ">/"):
-            put(token.pos, token.end, ">=")
-        elif token.kind == NUMBER and "_" in token.text:
-            put(token.pos, token.end, token.text.replace("_", ""))
-        elif token.kind == IDENTIFIER and token.word() in _EXTENSIONS and _ends_selector(tokens, at):
-            put(token.pos, token.end, " ")
-        if begins is not None and begins < len(tokens) and _is_expression(tokens, begins, token.text):
-            reader = DurationParser(query, tokens, begins)
+        if not braces and _begins_duration(tokens, at) and _is_expression(tokens, at + 1, token.text):
+            reader = DurationParser(query, tokens, at + 1)
             value = reader.operand() if token.word() == "offset" else reader.expression()
-            durations[begins] = (value, reader.at)
-            put(tokens[begins].pos, tokens[reader.at - 1].end, "1s")
+            durations[at + 1] = (value, reader.at)
+            put(tokens[at + 1].pos, tokens[reader.at - 1].end, "1s")
             at = reader.at
             continue
+        if not braces:
+            instead = _instead(tokens, at)
+            if instead is not None:
+                put(token.pos, token.end, instead)
         at += 1
     out.append(query[copied:])
     return "".join(out), durations
+
+
+def _begins_duration(tokens: list[Token], at: int) -> bool:
+    """Whether a duration may follow a word."""
+    token = tokens[at]
+    if at + 1 == len(tokens):
+        return False
+    if token.kind == IDENTIFIER:
+        return token.word() == "offset" and at > 0
+    return token.kind == SYMBOL and (token.text == "[" or (token.text == ":" and tokens[at + 1].text != "]"))
+
+
+def _instead(tokens: list[Token], at: int) -> str | None:
+    """What the package is given for a word that it does not know."""
+    token = tokens[at]
+    if token.kind == SYMBOL and token.text in TRIMS:
+        return ">="
+    if token.kind == NUMBER and "_" in token.text:
+        return token.text.replace("_", "")
+    if token.kind == IDENTIFIER and token.word() in _EXTENSIONS and _ends_selector(tokens, at):
+        return " "
+    return None
 
 
 def _is_expression(tokens: list[Token], at: int, after: str) -> bool:
@@ -158,7 +172,9 @@ def _check(node: Expr, dialect: Dialect, query: str) -> None:
         case Binary(matching=m) if not dialect.fill_modifiers:
             if m.fill_left is not None or m.fill_right is not None:
                 refused = "binop fill modifiers are experimental and not enabled"
-        case Aggregation(op="count_values", param=param) if param is None or not isinstance(unwrap(param), StringLiteral):
+        case Aggregation(op="count_values", param=param) if param is None or not isinstance(
+            unwrap(param), StringLiteral
+        ):
             refused = "expected type string in aggregation parameter, got scalar"
     if refused is None and not dialect.duration_expressions and _computed(node):
         refused = "experimental duration expression is not enabled"

@@ -116,9 +116,7 @@ def _marked(node: Expr) -> tuple[Expr, bool]:
             marked_param, steady = (None, True) if param is None else _marked(param)
             if invariant and steady:
                 return replace(node, expr=inner, param=marked_param), True
-            return replace(
-                node, expr=_wrapped(inner) if invariant else inner, param=marked_param
-            ), False
+            return replace(node, expr=_wrapped(inner) if invariant else inner, param=marked_param), False
         case Binary(lhs=lhs, rhs=rhs):
             (left, left_steady), (right, right_steady) = _marked(lhs), _marked(rhs)
             if left_steady and right_steady:

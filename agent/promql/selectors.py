@@ -24,7 +24,9 @@ def at_steps(selection: Selection, ends_ms: I64, lookback_ms: int, *, stamps: bo
         selection.offsets, selection.time_ms, value, bits, ends_ms, lookback_ms, out, present, filled
     )
     if selection.histograms is not None and len(selection.histograms.time_ms):
-        return _with_histograms(selection, ends_ms, lookback_ms, Matrix(selection.labels, out, present), stamps)
+        return _with_histograms(
+            selection, ends_ms, lookback_ms, Matrix(selection.labels, out, present), stamps
+        )
     if not (filled > 0).all():
         rows = np.flatnonzero(filled)
         return Matrix(selection.labels.take(rows), out[rows], present[rows])
@@ -35,7 +37,7 @@ def _with_histograms(
     selection: Selection, ends_ms: I64, lookback_ms: int, floats: Matrix, stamps: bool
 ) -> Matrix:
     histograms = selection.histograms
-    assert histograms is not None  # the caller looked  # noqa: S101
+    assert histograms is not None  # noqa: S101  # the caller looked
     rows = np.empty(floats.value.shape, np.int64)
     float_rows = np.empty(floats.value.shape, np.int64)
     kernels.last_rows(histograms.offsets, histograms.time_ms, ends_ms, lookback_ms, rows)
@@ -197,4 +199,3 @@ def subquery_grid(grid: Grid, range_ms: int, step_ms: int, shift_ms: int) -> Gri
     first = grid.start_ms - shift_ms - range_ms
     last_step = grid.start_ms + (len(grid) - 1) * max(1, grid.step_ms)
     return Grid((first // step_ms + 1) * step_ms, last_step - shift_ms, step_ms)
-

@@ -53,7 +53,8 @@ def combine(op: str, lhs: Matrix, rhs: Matrix, matching: Matching) -> Matrix:
 def masked(matrix: Matrix, kept: Bool) -> Matrix:
     histogram = matrix.histogram
     if histogram is not None:
-        histogram = np.where(kept, histogram, None)
+        histogram = histogram.copy()
+        histogram[~kept] = None
     return replace(matrix, present=matrix.present & kept, histogram=histogram)
 
 

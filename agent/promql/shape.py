@@ -109,7 +109,9 @@ class Builder:
         try:
             value = number_of(token.text)
         except ValueError as error:
-            raise ParseError(f"bad number or duration syntax: {token.text!r}", self._query, token.pos) from error
+            raise ParseError(
+                f"bad number or duration syntax: {token.text!r}", self._query, token.pos
+            ) from error
         return NumberLiteral(-value if negative else value, pos)
 
     def _binary(self, node: grammar.BinaryExpr) -> Binary:
@@ -145,7 +147,16 @@ class Builder:
         word, after = self._tokens[self._at].word(), self._tokens[self._at + 1]
         if word in ("fill", "fill_left", "fill_right", "on", "ignoring") and after.text != "(":
             return None
-        if word not in ("bool", "on", "ignoring", "group_left", "group_right", "fill", "fill_left", "fill_right"):
+        if word not in (
+            "bool",
+            "on",
+            "ignoring",
+            "group_left",
+            "group_right",
+            "fill",
+            "fill_left",
+            "fill_right",
+        ):
             return None
         self._at += 1
         return word
@@ -209,7 +220,9 @@ class Builder:
         self._expect("]")
         carrier = self._modified(VectorSelector(()))
         if carrier.extension:
-            raise ParseError(f"{carrier.extension} modifier is not allowed on a subquery", self._query, expr.pos)
+            raise ParseError(
+                f"{carrier.extension} modifier is not allowed on a subquery", self._query, expr.pos
+            )
         return Subquery(expr, length, step, carrier.offset, carrier.at)
 
     def _modified(self, selector: VectorSelector) -> VectorSelector:
@@ -225,7 +238,9 @@ class Builder:
                 offset = self._duration()
             elif token.kind == IDENTIFIER and token.word() in ("anchored", "smoothed"):
                 if extension:
-                    raise ParseError("anchored and smoothed modifiers cannot be used together", self._query, token.pos)
+                    raise ParseError(
+                        "anchored and smoothed modifiers cannot be used together", self._query, token.pos
+                    )
                 self._at += 1
                 extension = token.word()
             else:
@@ -285,11 +300,15 @@ class Builder:
             elif name.kind == TEXT:
                 if out and out[0].name == METRIC_NAME and out[0].op == "=":
                     raise ParseError(
-                        f"metric name must not be set twice: {out[0].value!r} or {label!r}", self._query, name.pos
+                        f"metric name must not be set twice: {out[0].value!r} or {label!r}",
+                        self._query,
+                        name.pos,
                     )
                 out.insert(0, Matcher(METRIC_NAME, "=", label))
             else:
-                raise ParseError("alternatives between matchers are not supported: use =~", self._query, name.pos)
+                raise ParseError(
+                    "alternatives between matchers are not supported: use =~", self._query, name.pos
+                )
         self._at += 1
         return tuple(out)
 

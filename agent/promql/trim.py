@@ -12,6 +12,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from agent.telemetry.frames import F64
 from agent.telemetry.native import FloatHistogram, Side
 from agent.telemetry.native_buckets import bounds, custom_bounds
 
@@ -48,7 +49,7 @@ class _Cut:
         self.count = self.removed_sum = 0.0
         self.has_positive = self.has_negative = False
 
-    def side(self, side: Side, lower: np.ndarray, upper: np.ndarray, *, positive: bool) -> Side:  # type: ignore[type-arg]
+    def side(self, side: Side, lower: F64, upper: F64, *, positive: bool) -> Side:
         kept = side.count.copy()
         for i, (low, high, count) in enumerate(
             zip(lower.tolist(), upper.tolist(), side.count.tolist(), strict=True)
@@ -60,9 +61,7 @@ class _Cut:
 
     def zero(self, count: float, histogram: FloatHistogram) -> float:
         edge = histogram.zero_threshold
-        # Prometheus' zero bucket reaches to 0 only on the side where nothing was observed.
-        low = -edge if len(histogram.negative) or not len(histogram.positive) else -edge
-        under = self._under(low, edge, count, positive=True, linear=True)
+        under = self._under(-edge, edge, count, positive=True, linear=True)
         kept = under if self._upper else count - under
         self.count += kept
         return kept

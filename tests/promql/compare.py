@@ -57,7 +57,9 @@ def series_of(value: Matrix | Selection, grid: Grid) -> list[tuple[Labels, Sampl
 def _matrix(matrix: Matrix, grid: Grid) -> Iterator[tuple[Labels, Samples]]:
     times = grid.times.tolist()
     for i in range(len(matrix)):
-        samples: Samples = {times[j]: float(matrix.value[i, j]) for j in np.flatnonzero(matrix.present[i]).tolist()}
+        samples: Samples = {
+            times[j]: float(matrix.value[i, j]) for j in np.flatnonzero(matrix.present[i]).tolist()
+        }
         if matrix.histogram is not None:
             samples |= {times[j]: one for j, one in enumerate(matrix.histogram[i]) if one is not None}
         yield matrix.labels.row(i), samples
@@ -66,7 +68,9 @@ def _matrix(matrix: Matrix, grid: Grid) -> Iterator[tuple[Labels, Samples]]:
 def _selection(selection: Selection) -> Iterator[tuple[Labels, Samples]]:
     for i in range(len(selection)):
         a, b = selection.offsets[i], selection.offsets[i + 1]
-        samples: Samples = dict(zip(selection.time_ms[a:b].tolist(), selection.value[a:b].tolist(), strict=True))
+        samples: Samples = dict(
+            zip(selection.time_ms[a:b].tolist(), selection.value[a:b].tolist(), strict=True)
+        )
         if (h := selection.histograms) is not None:
             a, b = h.offsets[i], h.offsets[i + 1]
             samples |= dict(zip(h.time_ms[a:b].tolist(), h.sample[a:b].tolist(), strict=True))
@@ -77,11 +81,17 @@ def difference(command: Eval, result: Result, at_ms: int | None = None) -> str |
     """Why a result is not the expected one, None where it is. ``at_ms``: one step of a range query stands for
     an instant query."""
     if isinstance(result.value, str):
-        return None if result.value == command.text else f"expected string {command.text!r}, got {result.value!r}"
+        return (
+            None
+            if result.value == command.text
+            else f"expected string {command.text!r}, got {result.value!r}"
+        )
     if isinstance(result.value, float):
         if command.scalar is None:
             return f"expected a vector or a matrix, got the scalar {result.value}"
-        return None if almost(command.scalar, result.value) else f"expected {command.scalar}, got {result.value}"
+        return (
+            None if almost(command.scalar, result.value) else f"expected {command.scalar}, got {result.value}"
+        )
     got = series_of(result.value, result.grid)
     if at_ms is not None:
         got = [(labels, {0: samples[at_ms]}) for labels, samples in got if at_ms in samples]
@@ -127,7 +137,11 @@ def _points_difference(points: Points, samples: Samples, start: int, step: int) 
 
 
 def _value(value: Sample) -> str:
-    return f"{value!s} ({value.hint}, schema {value.schema})" if isinstance(value, FloatHistogram) else repr(value)
+    return (
+        f"{value!s} ({value.hint}, schema {value.schema})"
+        if isinstance(value, FloatHistogram)
+        else repr(value)
+    )
 
 
 def _values(samples: Samples) -> str:
@@ -147,7 +161,9 @@ def annotations_difference(command: Eval, result: Result) -> str | None:
         return f"unexpected warnings: {result.warnings}"
     if command.no_info and result.infos:
         return f"unexpected infos: {result.infos}"
-    return _mismatch("warn", command.warnings, result.warnings) or _mismatch("info", command.infos, result.infos)
+    return _mismatch("warn", command.warnings, result.warnings) or _mismatch(
+        "info", command.infos, result.infos
+    )
 
 
 def _mismatch(kind: str, expected: list[Expectation], got: list[str]) -> str | None:

@@ -60,7 +60,9 @@ def natives(loaded: list[tuple[Labels, Points]], gap_ms: int) -> list[tuple[Labe
             else:
                 classic.sum = point.value
     return [
-        (base, time, classic.native()) for base, times in found.items() for time, classic in sorted(times.items())
+        (base, time, classic.native())
+        for base, times in found.items()
+        for time, classic in sorted(times.items())
     ]
 
 

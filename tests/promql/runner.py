@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from agent.promql.engine import Engine, EngineOptions, Query, Result
+from agent.promql.engine import Engine, Query, Result
 from agent.promql.errors import QueryError
+from agent.promql.options import EngineOptions
 from agent.promql.parse import EVERYTHING
 from agent.promql.preprocess import STEP_DEPENDENT
 from agent.promql.tree import At, Call, Expr, MatrixSelector, Subquery, VectorSelector, walk, with_children
@@ -123,7 +124,8 @@ def _once(command: Eval, engine: Engine, storage: MemoryStorage, query: Query, a
 
 def _moved_times(query: Query, at: int) -> list[int]:
     """At which the query with ``@`` on its selectors must give the same."""
-    if any(isinstance(node, Call) and node.name in STEP_DEPENDENT for node in walk(query.root)):
+    moving = STEP_DEPENDENT | {"start", "end"}
+    if any(isinstance(node, Call) and node.name in moving for node in walk(query.root)):
         return []
     return [-10 * at, 0, at // 5, at, 10 * at] if at else [-1000, 0, 1000]
 

@@ -132,8 +132,8 @@ def _eval(line: str, number: int) -> Eval:
         at = time_ms(found.group(2) or "0")
         command = Eval(number, found.group(3), at, at, 0)
     elif found := _RANGE.fullmatch(line):
-        times = [time_ms(found.group(k)) for k in (2, 3, 4)]
-        command = Eval(number, found.group(5), *times)
+        start, end, step = (time_ms(found.group(k)) for k in (2, 3, 4))
+        command = Eval(number, found.group(5), start, end, step)
     else:
         raise ScriptError("eval instant [at <time>] <query>, or eval range from .. to .. step .. <query>")
     if found.group(1):

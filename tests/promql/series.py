@@ -17,7 +17,9 @@ STALE_HISTOGRAM = FloatHistogram(sum=STALE)
 _LITERAL = r"\{\{.*?\}\}"
 _ITEM = re.compile(rf"\s*({_LITERAL}(?:\s*[+-]\s*{_LITERAL})?(?:\s*x\s*\d+)?|\S+)")
 _NUMBER = r"[+-]?(?:(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?|[Ii]nf|[Nn]a[Nn])"
-_RUN = re.compile(rf"({_NUMBER})(?:([+-](?:(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?|[Ii]nf|[Nn]a[Nn])))?(?:x(\d+))?")
+_RUN = re.compile(
+    rf"({_NUMBER})(?:([+-](?:(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?|[Ii]nf|[Nn]a[Nn])))?(?:x(\d+))?"
+)
 _EMPTY = re.compile(r"_(?:x(\d+))?")
 _STALE = re.compile(r"stale(?:x(\d+))?")
 
