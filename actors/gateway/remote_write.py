@@ -170,6 +170,6 @@ def _answer(version: Version, outcome: Outcome) -> web.Response:
             "Exemplars": outcome.exemplars,
         }
         headers = {WRITTEN.format(kind): str(n) for kind, n in written.items()}
-    if outcome.refused:
+    if outcome.message:
         return web.Response(status=400, text=outcome.message + "\n", headers=headers)
     return web.Response(status=204, headers=headers)

@@ -36,7 +36,6 @@ from agent.telemetry.wire import byte_at, checked_varint, hash_bytes, little64, 
  META_HASH, META_TYPE, METRIC_OFF, METRIC_LEN, HELP_OFF, HELP_LEN, UNIT_OFF, UNIT_LEN) = range(5, 18)  # fmt: skip
 
 _BAD_EXEMPLAR, _BAD_METADATA = int(Fault.BAD_EXEMPLAR), int(Fault.BAD_METADATA)
-_NO_METRIC = int(Fault.NO_METRIC_NAME)
 
 
 @njit(cache=True, nogil=True)
@@ -176,7 +175,7 @@ def _metadata(text, part, parts, v2, symbols, series, label):  # type: ignore[no
         parts[METRIC_OFF, part] = off
         parts[METRIC_LEN, part] = length
     if parts[METRIC_LEN, part] == 0:
-        return _NO_METRIC
+        return _BAD_METADATA
     state = np.uint64(parts[META_TYPE, part])
     for row in (METRIC_OFF, HELP_OFF, UNIT_OFF):
         state = mix(state, hash_bytes(text, parts[row, part], parts[row + 1, part]))

@@ -21,12 +21,13 @@ from agent.windows.admission import (
 )
 
 SHOWN_BYTES = 300  # of the labels in a message
+QUIET = (Fault.BAD_EXEMPLAR, Fault.BAD_METADATA)  # counted, but no reason to refuse: as Prometheus has it
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """What became of one body. ``error`` refuses it whole; ``refused`` counts single samples, and ``message``
-    names them. ``samples`` counts those that were known already among the written ones, as Prometheus does;
+    names those that the sender must hear of. ``samples`` counts those that were known already among the written ones, as Prometheus does;
     ``equal`` are these alone."""
 
     samples: int = 0
@@ -53,6 +54,7 @@ def outcome(scan: Scan, counts: I64, examples: I64, error: BadInput | None) -> O
         message = "; ".join(
             _sentence(scan, fault, n, int(examples[0, fault]), int(examples[1, fault]))
             for fault, n in refused.items()
+            if fault not in QUIET
         )
     return Outcome(
         samples=int(counts[WRITTEN_SAMPLES]),

@@ -17,6 +17,7 @@ from numba import njit
 from agent.telemetry.frames import I64, U8
 from agent.telemetry.remote_write import Scan
 from agent.telemetry.remote_write_client import TYPES
+from agent.telemetry.remote_write_labels import Fault
 from agent.telemetry.remote_write_parts import (
     HELP_LEN,
     HELP_OFF,
@@ -37,6 +38,7 @@ from agent.telemetry.remote_write_scan import (
     EXEMPLAR,
     HISTOGRAM,
     METADATA,
+    PART_BODY,
     PART_KIND,
     PART_LEN,
     PART_OFF,
@@ -45,6 +47,7 @@ from agent.telemetry.remote_write_scan import (
 from agent.telemetry.wire import hash_bytes, mix
 from agent.windows.admission import (
     EARLIEST_MS,
+    FAULTS,
     LATEST_MS,
     SERIES_ROOM,
     WRITTEN_EXEMPLARS,
@@ -65,6 +68,7 @@ _TYPES = {
 }  # fmt: skip
 NO_PARTS: Mapping[str, Any] = {name: np.empty(0, dtype) for name, dtype in _TYPES.items()}
 
+_BAD_EXEMPLAR, _BAD_METADATA = int(Fault.BAD_EXEMPLAR), int(Fault.BAD_METADATA)
 _HISTOGRAM_BIT = np.uint64(1 << HISTOGRAM_BIT)
 _NOBODY = -1
 
@@ -78,6 +82,8 @@ def judge_parts(  # type: ignore[no-untyped-def]
     for p in range(parts.shape[1]):
         owners[p] = _NOBODY
         if parts[PART_KIND, p] == METADATA:
+            if parts[PART_FAULT, p]:
+                counts[parts[PART_BODY, p], FAULTS + _BAD_METADATA] += 1
             continue
         i = parts[PART_SERIES, p]
         if slots[i] < 0 or row_of[i] < 0:
@@ -92,7 +98,7 @@ def judge_parts(  # type: ignore[no-untyped-def]
                 owners[p] = stream
                 counts[body, WRITTEN_EXEMPLARS] += 1
             else:
-                note(counts, examples, body, fault, i, np.int64(-1), 1)
+                note(counts, examples, body, _BAD_EXEMPLAR, i, np.int64(-1), 1)
             continue
         last = np.int64(rows[slot, 1])
         key = hash_bytes(text, parts[PART_OFF, p], parts[PART_LEN, p])
