@@ -102,6 +102,12 @@ def between(high, low, a, b):  # type: ignore[no-untyped-def]
     return difference + (lost + (low[b] - low[a]))
 
 
+@njit(cache=True, nogil=True, error_model="numpy", inline="always")
+def is_sound(total, size, b):  # type: ignore[no-untyped-def]
+    """Whether a sum that ends with prefix ``b`` is right to a few units in the last place."""
+    return float(b) * float(b) * _UNIT * size[b] <= abs(total)
+
+
 @njit(cache=True, nogil=True, error_model="numpy")
 def window_sums(offsets, time_ms, value, ends_ms, range_ms, is_mean):  # type: ignore[no-untyped-def]
     series, steps = len(offsets) - 1, len(ends_ms)
@@ -123,7 +129,7 @@ def window_sums(offsets, time_ms, value, ends_ms, range_ms, is_mean):  # type: i
             a, b = lo - start, hi - start
             if hi - lo > _SHORT and odd[a] == odd[b]:
                 total = between(high, low, a, b)
-                if float(b) * float(b) * _UNIT * size[b] <= abs(total):
+                if is_sound(total, size, b):
                     out[i, j] = total / (hi - lo) if is_mean else total
                     continue
             out[i, j] = direct_mean(value, lo, hi) if is_mean else direct_sum(value, lo, hi)

@@ -146,6 +146,16 @@ def variance(samples: Samples, end_ms: int, range_ms: int) -> float | None:
     return float(sum((value - middle) ** 2 for value in values) / len(values))
 
 
+def welford(samples: Samples, end_ms: int, range_ms: int) -> float | None:
+    """As Prometheus computes it, of any values."""
+    mean = mean_error = squares = squares_error = 0.0
+    for count, (_, value) in enumerate(samples, 1):
+        delta = value - (mean + mean_error)
+        mean, mean_error = _inc(mean, mean_error, delta / count)
+        squares, squares_error = _inc(squares, squares_error, delta * (value - (mean + mean_error)))
+    return (squares + squares_error) / len(samples) if samples else None
+
+
 def line(samples: Samples, origin_ms: int) -> tuple[Fraction, Fraction]:
     """Exact: slope a second and value at the origin, of finite values."""
     xs = [Fraction(time - origin_ms, 1000) for time, _ in samples]

@@ -134,6 +134,15 @@ def test_a_variance_is_near_the_exact_one(series: list[Samples], ends_ms: list[i
     check("stdvar_over_time", naive.variance, series, ends_ms, range_ms, within=1e-12)
 
 
+@given(series=ANY, ends_ms=ENDS, range_ms=RANGES)
+@example([[(i, 1.5990505637277868) for i in range(5)]], [2, 4], 10)
+@example([[(i, 1e9 + i % 2) for i in range(20)]], [5, 19], 10)
+@example([[(i, 1e300 * i) for i in range(20)]], [5, 19], 10)
+@example([[(i, 1e100 if i == 0 else float(i)) for i in range(20)]], [5, 19], 10)
+def test_a_variance_is_that_of_welford(series: list[Samples], ends_ms: list[int], range_ms: int) -> None:
+    check("stdvar_over_time", naive.welford, series, ends_ms, range_ms, within=1e-11)
+
+
 @given(series=FINITE, ends_ms=ENDS, range_ms=RANGES)
 def test_a_slope_is_near_the_exact_one(series: list[Samples], ends_ms: list[int], range_ms: int) -> None:
     got = over("deriv", selection(*series), range_ms, *ends_ms)
