@@ -241,10 +241,10 @@ def append(s, ids, counts, time_ms, value, accept_from):  # type: ignore[no-unty
     added = np.int64(0)
     for i in range(len(ids)):
         if i + 2 * AHEAD < len(ids):
-            prefetch(s.rows, max(0, np.int64(ids[i + 2 * AHEAD])) * ROW_WORDS)
+            prefetch(s.rows, max(np.int64(0), np.int64(ids[i + 2 * AHEAD])) * ROW_WORDS)
         if i + AHEAD < len(ids):
-            soon = max(0, np.int64(ids[i + AHEAD]))
-            word = max(0, s.rows[soon, CHUNK]) * CHUNK_WORDS
+            soon = max(np.int64(0), np.int64(ids[i + AHEAD]))
+            word = max(np.int64(0), s.rows[soon, CHUNK]) * CHUNK_WORDS
             fill = s.rows[soon, FILL]
             prefetch(s.words, word + (TIMES + fill) // 2)
             prefetch(s.words, word + VALUES + fill)
@@ -354,3 +354,11 @@ def free_before(s, first, behind, time):  # type: ignore[no-untyped-def]
             chunk = previous
             if chunk >= 0:
                 count = s.words[chunk * CHUNK_WORDS + COUNT]
+
+
+@njit(cache=True, nogil=True)
+def free_others(s, count, kept):  # type: ignore[no-untyped-def]
+    """Give back all chunks of those of the first ``count`` series that are not ``kept``."""
+    for series in range(count):
+        if not kept[series]:
+            free_before(s, series, series + 1, -(NEVER + 1))

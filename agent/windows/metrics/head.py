@@ -17,12 +17,14 @@ _NEVER = int(chunks.NEVER)
 class Head:
     """Not thread-safe: whoever owns it locks. Samples below ``accept_from_ms`` are refused."""
 
-    def __init__(self, max_series: int) -> None:
-        self.max_series = max_series
+    def __init__(self, max_series: int, like: chunks.Chunks | None = None) -> None:
         self.table = SeriesTable()
         rows = reserve(max_series * chunks.ROW_WORDS * 8)
         self.max_series = min(max_series, len(rows) // chunks.ROW_WORDS)
-        self._chunks = chunks.make_chunks(reserve(physical_bytes()), rows)
+        if like is None:
+            self._chunks = chunks.make_chunks(reserve(physical_bytes()), rows)
+        else:
+            self._chunks = like._replace(rows=rows.reshape(-1, chunks.ROW_WORDS))
         self.accept_from_ms = _NEVER
 
     def __len__(self) -> int:
@@ -65,11 +67,33 @@ class Head:
         """Where the log defined each series last."""
         return self._chunks.rows[: len(self.table), chunks.DEFINED].copy()
 
+    def forgive(self, too_old: int) -> None:
+        """Do not count so many of the samples that were refused as too old."""
+        self._chunks.state[chunks.TOO_OLD] -= too_old
+
+    def kept(self, ids: I32) -> Head:
+        """Another head over the same chunks, of these series alone, with ids from 0 on in the order given.
+        This one must not be used any more."""
+        kept = np.zeros(len(self), np.bool_)
+        kept[ids] = True
+        chunks.free_others(self._chunks, len(self), kept)
+        fresh = Head(self.max_series, self._chunks)
+        fresh.table.add(self.table.keys()[ids])
+        fresh._chunks.rows[: len(ids)] = self._chunks.rows[ids]
+        fresh.accept_from_ms = self.accept_from_ms
+        return fresh
+
+    def seen_between(self, ids: I32, first_ms: I64 | int, last_ms: I64 | int) -> None:
+        """Series that have samples elsewhere, from a time to a time."""
+        rows = self._chunks.rows
+        rows[ids, chunks.FIRST] = np.minimum(rows[ids, chunks.FIRST], first_ms)
+        rows[ids, chunks.SEEN] = np.maximum(rows[ids, chunks.SEEN], last_ms)
+
     def append(self, ids: I32, counts: I32, time_ms: I64, value: F64) -> int:
         """Returns the number of samples that were new."""
         return int(chunks.append(self._chunks, ids, counts, time_ms, value, self.accept_from_ms))
 
-    def touch(self, ids: I64, time_ms: I64) -> None:
+    def touch(self, ids: I32, time_ms: I64) -> None:
         """Series that have a sample which is no float, at a time."""
         rows = self._chunks.rows
         np.maximum.at(rows[:, chunks.SEEN], ids, time_ms)

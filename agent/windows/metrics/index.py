@@ -28,6 +28,7 @@ from agent.windows.metrics.seriestable import SeriesTable
 NO_LABEL = -1
 FRESH_SERIES = 4096  # so many, or a sixteenth of the listed ones, are judged one by one
 KEPT_VERDICTS_BYTES = 16 << 20
+KEPT_STEP = 1 << 16
 VALUE_BYTES = 150  # of a distinct value with its string and its place in two tables, about
 
 
@@ -60,6 +61,9 @@ class LabelIndex:
         self._labels = SeriesTable()  # hash of a label's bytes -> row of the next two
         self._label_name = Growing(np.dtype(np.int32))
         self._label_code = Growing(np.dtype(np.int32))
+        self._text_start = Growing(np.dtype(np.int64))
+        self._text_start.extend(np.zeros(1, np.int64))
+        self._text = Growing(np.dtype(np.uint8))
         self._start = Growing(np.dtype(np.int64))
         self._start.extend(np.zeros(1, np.int64))
         self._name = Growing(np.dtype(np.int32))
@@ -67,14 +71,16 @@ class LabelIndex:
         self._count = 0
         self._postings: dict[int, _Postings] = {}
         self._verdicts: OrderedDict[Matcher, Bool] = OrderedDict()
-        self._lock = threading.Lock()  # of the two above
+        self._numbered: tuple[I64, I32] | None = None
+        self._lock = threading.Lock()  # of the three above
 
     def __len__(self) -> int:
         return self._count
 
     @property
     def nbytes(self) -> int:
-        columns = (self._start, self._name, self._code, self._label_name, self._label_code)
+        labels = (self._label_name, self._label_code, self._text_start, self._text)
+        columns = (self._start, self._name, self._code, *labels)
         listed = sum(p.begin.nbytes + p.ids.nbytes for p in list(self._postings.values()))
         values = VALUE_BYTES * sum(map(len, self._values))
         return sum(c.nbytes for c in columns) + listed + values + self._labels.nbytes
@@ -84,7 +90,8 @@ class LabelIndex:
         counts = np.empty(len(off), np.int64)
         labelscan.count_labels(raw, off, size, counts)
         total = int(counts.sum())
-        hashes, label_off, label_len = (np.empty(total, t) for t in (np.uint64, np.int64, np.int64))
+        hashes = np.empty(total, np.uint64)
+        label_off, label_len = np.empty(total, np.int64), np.empty(total, np.int64)
         labelscan.scan_labels(raw, off, size, hashes, label_off, label_len)
         rows = self._label_rows(raw, hashes, label_off, label_len)
         self._name.extend(self._label_name.view()[rows])
@@ -164,6 +171,36 @@ class LabelIndex:
         }  # fmt: skip
         return {kind: sorted(rows, key=lambda row: -row[1])[:limit] for kind, rows in found.items()}
 
+    def canonical(self, ids: I32) -> tuple[I64, U8]:
+        """The canonical bytes of series: their sizes, and they, one behind the other."""
+        columns = (self._start.view(), self._name.view(), self._code.view(), ids, *self._numbering())
+        sizes = np.empty(len(ids), np.int64)
+        labelscan.canonical_sizes(*columns, self._text_start.view(), sizes)
+        out = np.empty(int(sizes.sum()), np.uint8)
+        labelscan.canonical(*columns, self._text_start.view(), self._text.view(), out)
+        return sizes, out
+
+    def kept(self, ids: I32) -> LabelIndex:
+        """Another index of these series alone, with ids from 0 on in the order given."""
+        fresh = LabelIndex()
+        for some in np.array_split(ids, max(1, len(ids) // KEPT_STEP)):
+            sizes, raw = self.canonical(some)
+            fresh.add(raw, np.cumsum(sizes) - sizes, sizes)
+        return fresh
+
+    def _numbering(self) -> tuple[I64, I32]:
+        """``(begin, label_of)``: the label of a name with a code is number ``label_of[begin[name] + code]``."""
+        codes = self._label_code.view()  # extended after the names
+        names = self._label_name.view()[: len(codes)]
+        with self._lock:
+            if self._numbered is None or len(self._numbered[1]) != len(codes):
+                counts = np.bincount(names, minlength=len(self._names))
+                begin = np.cumsum(counts) - counts
+                label_of = np.empty(len(codes), np.int32)
+                label_of[begin[names] + codes] = np.arange(len(codes))
+                self._numbered = begin, label_of
+            return self._numbered
+
     def _label_rows(self, raw: U8, hashes: U64, off: I64, size: I64) -> I32:
         """The row of each label in the tables of labels; what is new is decoded."""
         rows = self._labels.find(hashes)
@@ -172,11 +209,12 @@ class LabelIndex:
             return rows
         fresh, first, inverse = np.unique(hashes[missing], return_index=True, return_inverse=True)
         at = missing[first]
-        places = [
-            self._code_of(raw[o : o + s].tobytes())
-            for o, s in zip(off[at].tolist(), size[at].tolist(), strict=True)
+        messages = [
+            raw[o : o + s].tobytes() for o, s in zip(off[at].tolist(), size[at].tolist(), strict=True)
         ]
-        pairs = np.asarray(places, np.int32).reshape(-1, 2)
+        pairs = np.asarray([self._code_of(one) for one in messages], np.int32).reshape(-1, 2)
+        self._text.extend(np.frombuffer(b"".join(messages), np.uint8))
+        self._text_start.extend(self._text_start.view()[-1] + np.cumsum(size[at]))
         self._label_name.extend(pairs[:, 0])
         self._label_code.extend(pairs[:, 1])
         rows[missing] = self._labels.add(fresh)[inverse.reshape(-1)]

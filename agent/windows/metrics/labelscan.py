@@ -132,3 +132,48 @@ def matching(start, name, code, candidates, wanted, fits, begin, absent, out):  
             out[found] = series
             found += 1
     return found
+
+
+@njit(cache=True, nogil=True)
+def _size(length):  # type: ignore[no-untyped-def]
+    """Bytes of a length as a varint."""
+    size = 1
+    while length > 127:
+        length >>= 7
+        size += 1
+    return size
+
+
+@njit(cache=True, nogil=True)
+def canonical_sizes(start, name, code, ids, begin, label_of, text_start, out):  # type: ignore[no-untyped-def]
+    """Bytes of the canonical label set of each series. ``label_of[begin[name] + code]`` is the number of a
+    label, its message ``text[text_start[number]:text_start[number + 1]]``."""
+    for i in range(len(ids)):
+        total = np.int64(0)
+        for k in range(start[ids[i]], start[ids[i] + 1]):
+            number = label_of[begin[name[k]] + code[k]]
+            length = text_start[number + 1] - text_start[number]
+            total += 1 + _size(length) + length
+        out[i] = total
+
+
+@njit(cache=True, nogil=True)
+def canonical(start, name, code, ids, begin, label_of, text_start, text, out):  # type: ignore[no-untyped-def]
+    """The canonical label sets, one behind the other."""
+    at = 0
+    for i in range(len(ids)):
+        for k in range(start[ids[i]], start[ids[i] + 1]):
+            number = label_of[begin[name[k]] + code[k]]
+            length = text_start[number + 1] - text_start[number]
+            out[at] = 0x0A
+            at += 1
+            rest = length
+            while rest > 127:
+                out[at] = rest & 127 | 128
+                rest >>= 7
+                at += 1
+            out[at] = rest
+            at += 1
+            for j in range(text_start[number], text_start[number + 1]):
+                out[at] = text[j]
+                at += 1

@@ -6,6 +6,10 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+import numpy as np
+
+from agent.telemetry.frames import I32
+
 ITEM_BYTES = 120  # of one item beside its content, about
 
 
@@ -50,6 +54,15 @@ class TimedLists:
             return []
         low, high = bisect_left(items.time_ms, start_ms), bisect_right(items.time_ms, end_ms)
         return list(zip(items.time_ms[low:high], items.content[low:high], strict=True))
+
+    def among(self, ids: I32, start_ms: int, end_ms: int) -> dict[int, list[tuple[int, bytes]]]:
+        """The items in ``[start_ms, end_ms]`` of some series (ascending), by their places in ``ids``."""
+        if not self._series:
+            return {}
+        wanted = np.asarray(sorted(self._series), np.int32)
+        rows = np.flatnonzero(np.isin(ids, wanted, assume_unique=True)).tolist()
+        found = {row: self.between(int(ids[row]), start_ms, end_ms) for row in rows}
+        return {row: items for row, items in found.items() if items}
 
     def series(self) -> list[int]:
         """The ids that have items."""

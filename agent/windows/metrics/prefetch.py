@@ -9,8 +9,7 @@ from numba import types
 from numba.extending import intrinsic
 
 
-@intrinsic  # type: ignore[untyped-decorator]
-def prefetch(_context: Any, array: Any, index: Any) -> Any:
+def _prefetch(_context: Any, array: Any, index: Any) -> Any:
     """Start loading the line of the element ``index`` of a contiguous array, counted flat. Any index is
     fine: the address is never read by the program."""
 
@@ -26,3 +25,6 @@ def prefetch(_context: Any, array: Any, index: Any) -> Any:
         return context.get_dummy_value()
 
     return types.void(array, index), codegen
+
+
+prefetch: Any = intrinsic(_prefetch)

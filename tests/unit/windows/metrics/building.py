@@ -68,5 +68,5 @@ class _Raw:
         self._content += content
         return place
 
-    def bytes(self) -> "np.ndarray[tuple[int], np.dtype[np.uint8]]":
+    def bytes(self) -> np.ndarray[tuple[int], np.dtype[np.uint8]]:
         return np.frombuffer(bytes(self._content), np.uint8)

@@ -1,0 +1,193 @@
+"""The sealed blocks of a window: which series lie where in them, and their samples, decoded when asked for."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+from agent.telemetry.frames import F64, I32, I64
+from agent.windows.metrics.blockcodec import Group
+from agent.windows.metrics.blocks import GROUP_SERIES, BlockFile, Item
+
+NOWHERE = -1
+ITEM_BYTES = 200  # of one decoded histogram or exemplar, about
+
+
+@njit(cache=True, nogil=True)
+def _find(offsets, time_start, time_ms, series, start_ms, end_ms, low, count):  # type: ignore[no-untyped-def]
+    """Where the samples in ``[start_ms, end_ms]`` of some series of a group begin, and how many they are."""
+    for i in range(len(series)):
+        begin = time_start[series[i]]
+        times = time_ms[begin : begin + offsets[series[i] + 1] - offsets[series[i]]]
+        low[i] = np.searchsorted(times, start_ms)
+        count[i] = np.searchsorted(times, end_ms, side="right") - low[i]
+
+
+@njit(cache=True, nogil=True)
+def _copy(offsets, times_at, times, values, series, low, count, rows, cursor, time_ms, value):  # type: ignore[no-untyped-def]
+    """Write what ``_find`` found behind the ``cursor`` of each row, and move that."""
+    for i in range(len(series)):
+        at = cursor[rows[i]]
+        from_time, from_value = times_at[series[i]] + low[i], offsets[series[i]] + low[i]
+        for k in range(count[i]):
+            time_ms[at + k] = times[from_time + k]
+            value[at + k] = values[from_value + k]
+        cursor[rows[i]] = at + count[i]
+
+
+@dataclass(frozen=True, slots=True)
+class _Piece:
+    """Samples of some of the wanted series (places ``rows``) in one group."""
+
+    group: Group
+    rows: I64
+    series: I64
+    low: I64
+    count: I64
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """``ids`` are the series of the block in its order, -1 where one is no longer known; ``place[id]`` is
+    where a series lies in it. Groups are of ``GROUP_SERIES``, the last one of fewer."""
+
+    file: BlockFile
+    ids: I32
+    place: I32
+
+    @property
+    def nbytes(self) -> int:
+        """In memory."""
+        return self.ids.nbytes + self.place.nbytes
+
+    def rows(self, ids: I32) -> I32:
+        """Where series lie in the block, NOWHERE where they do not."""
+        inside = ids < len(self.place)
+        out = np.full(len(ids), NOWHERE, np.int32)
+        out[inside] = self.place[ids[inside]]
+        return out
+
+
+def make_block(file: BlockFile, ids: I32, like: Block | None = None) -> Block:
+    """``like`` is a block that may have the same series; the tables are shared then."""
+    if like is not None and np.array_equal(like.ids, ids):
+        return Block(file, like.ids, like.place)
+    place = np.full(int(ids.max(initial=-1)) + 1, NOWHERE, np.int32)
+    known = ids >= 0
+    place[ids[known]] = np.flatnonzero(known)
+    return Block(file, ids, place)
+
+
+class Decoded:
+    """The groups that were decoded lately, bounded by bytes. Thread-safe."""
+
+    def __init__(self, most_bytes: int) -> None:
+        self._most_bytes = most_bytes
+        self._kept: OrderedDict[tuple[Any, ...], tuple[int, Any]] = OrderedDict()
+        self._lock = threading.Lock()
+        self.nbytes = 0
+
+    def group(self, block: Block, number: int) -> Group:
+        key = (block.file.path, number)
+        found = self._get(key)
+        if found is None:
+            found = block.file.group(number)
+            self._put(key, found.nbytes, found)
+        return found  # type: ignore[no-any-return]
+
+    def items(self, block: Block, number: int, kind: str) -> list[Item]:
+        key = (block.file.path, number, kind)
+        found = self._get(key)
+        if found is None:
+            found = block.file.items(number, kind)
+            self._put(key, sum(ITEM_BYTES + len(item[2]) for item in found), found)
+        return found  # type: ignore[no-any-return]
+
+    def forget(self, block: Block) -> None:
+        with self._lock:
+            for key in [key for key in self._kept if key[0] == block.file.path]:
+                self.nbytes -= self._kept.pop(key)[0]
+
+    def _get(self, key: tuple[Any, ...]) -> Any:
+        with self._lock:
+            if key not in self._kept:
+                return None
+            self._kept.move_to_end(key)
+            return self._kept[key][1]
+
+    def _put(self, key: tuple[Any, ...], nbytes: int, made: Any) -> None:
+        with self._lock:
+            self.nbytes += nbytes - self._kept.pop(key, (0, None))[0]
+            self._kept[key] = nbytes, made
+            while self.nbytes > self._most_bytes and len(self._kept) > 1:
+                self.nbytes -= self._kept.popitem(last=False)[1][0]
+
+
+class SealedPart:
+    """What a query finds in sealed blocks: found first, copied when the place for it is there."""
+
+    def __init__(self, decoded: Decoded, blocks: Sequence[Block], ids: I32, span_ms: tuple[int, int]) -> None:
+        self._decoded = decoded
+        self._ids = ids
+        self._span_ms = span_ms
+        self._blocks = [b for b in blocks if b.file.info.cut_ms > span_ms[0] <= span_ms[1]]
+        self._blocks = [b for b in self._blocks if b.file.info.start_ms <= span_ms[1]]
+        self._pieces: list[_Piece] = []
+        self.counts = np.zeros(len(ids), np.int64)
+
+    def find(self, most: int) -> bool:
+        """Fill ``counts``; False where there are more samples than ``most``."""
+        total = 0
+        for block in self._blocks:
+            for number, rows, series in _by_group(block.rows(self._ids)):
+                group = self._decoded.group(block, number)
+                low, count = np.empty(len(rows), np.int64), np.empty(len(rows), np.int64)
+                _find(group.offsets, group.time_start, group.time_ms, series, *self._span_ms, low, count)
+                self.counts[rows] += count
+                self._pieces.append(_Piece(group, rows, series, low, count))
+                total += int(count.sum())
+                if total > most:
+                    return False
+        return True
+
+    def copy(self, cursor: I64, time_ms: I64, value: F64) -> None:
+        """Write the samples of each series from its ``cursor`` on, and move that behind them."""
+        for p in self._pieces:
+            g = p.group
+            _copy(
+                g.offsets, g.time_start, g.time_ms, g.value, p.series, p.low, p.count, p.rows, cursor,
+                time_ms, value,
+            )  # fmt: skip
+
+    def items(self, kind: str) -> dict[int, list[tuple[int, bytes]]]:
+        """``histograms`` or ``exemplars`` in the range, in the order of time, by the place of the series."""
+        found: dict[int, list[tuple[int, bytes]]] = {}
+        for block in self._blocks:
+            if not getattr(block.file.info, kind):
+                continue
+            for number, rows, series in _by_group(block.rows(self._ids)):
+                place = dict(zip(series.tolist(), rows.tolist(), strict=True))
+                for one, time, content in self._decoded.items(block, number, kind):
+                    if one in place and self._span_ms[0] <= time <= self._span_ms[1]:
+                        found.setdefault(place[one], []).append((time, content))
+        return found
+
+
+def _by_group(rows: I32) -> Iterator[tuple[int, I64, I64]]:
+    """``(group, places of the wanted series in it, their places in the group)``."""
+    present = np.flatnonzero(rows >= 0)
+    if not len(present):
+        return
+    groups = rows[present] // GROUP_SERIES
+    order = np.argsort(groups, kind="stable")
+    present, groups = present[order], groups[order]
+    ends = np.flatnonzero(np.diff(groups)) + 1
+    for part in np.split(np.arange(len(groups)), ends):
+        chosen = present[part]
+        yield int(groups[part[0]]), chosen, (rows[chosen] % GROUP_SERIES).astype(np.int64)

@@ -1,0 +1,97 @@
+"""What a seal writes: the samples of the head in a stretch of time, group by group.
+
+The lock of the head is held while the samples of one group are copied, and let go while they are
+compressed and written, so that appends wait for milliseconds at most.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from agent.telemetry.frames import F64, I32, I64
+from agent.telemetry.labels import METRIC_NAME
+from agent.windows.metrics.blockcodec import encode_times, encode_values, pack
+from agent.windows.metrics.blocks import GROUP_SERIES, GroupRow, Item
+from agent.windows.metrics.head import Head
+from agent.windows.metrics.index import LabelIndex
+from agent.windows.metrics.lists import TimedLists
+
+SCAN_STEP = 1 << 14  # series looked at under one lock
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What is sealed. ``lock`` guards the head and the lists, whose ids the index has."""
+
+    lock: threading.Lock
+    head: Head
+    index: LabelIndex
+    histograms: TimedLists
+    exemplars: TimedLists
+
+
+def series_between(source: Source, span_ms: tuple[int, int]) -> I32:
+    """The series with anything in the inclusive range, in the order of a block: by metric name."""
+    found: list[I32] = []
+    for first in range(0, len(source.head), SCAN_STEP):
+        ids = np.arange(first, min(first + SCAN_STEP, len(source.head)), dtype=np.int32)
+        with source.lock:
+            found.append(ids[source.head.counts(ids, *span_ms) > 0])
+    with source.lock:
+        others = [
+            series
+            for lists in (source.histograms, source.exemplars)
+            for series in lists.series()
+            if lists.between(series, *span_ms)
+        ]
+    ids = np.unique(np.concatenate([*found, np.asarray(others, np.int32)]))
+    return ids[np.argsort(source.index.codes(METRIC_NAME, ids), kind="stable")]
+
+
+def group_rows(source: Source, ids: I32, span_ms: tuple[int, int]) -> Iterator[GroupRow]:
+    """The groups of a block of these series."""
+    for first in range(0, len(ids), GROUP_SERIES):
+        yield _group_row(source, ids[first : first + GROUP_SERIES], span_ms)
+
+
+def _group_row(source: Source, ids: I32, span_ms: tuple[int, int]) -> GroupRow:
+    with source.lock:
+        offsets, time_ms, value = copied(source.head, ids, span_ms)
+        histograms = _items(source.histograms, ids, span_ms)
+        exemplars = _items(source.exemplars, ids, span_ms)
+    sizes, raw = source.index.canonical(ids)
+    times = [int(time_ms.min()), int(time_ms.max())] if len(time_ms) else []
+    times += [time for _, time, _ in (*histograms, *exemplars)]
+    return GroupRow(
+        series=len(ids),
+        labels=pack([sizes.astype(np.int32).tobytes(), raw.tobytes()]),
+        samples=len(value),
+        times_ms=(min(times), max(times)),
+        times=encode_times(offsets, time_ms),
+        values=encode_values(offsets, value),
+        histograms=histograms,
+        exemplars=exemplars,
+    )
+
+
+def copied(head: Head, ids: I32, span_ms: tuple[int, int]) -> tuple[I64, I64, F64]:
+    """``(offsets, time_ms, value)`` of series in an inclusive range."""
+    offsets = np.zeros(len(ids) + 1, np.int64)
+    np.cumsum(head.counts(ids, *span_ms), out=offsets[1:])
+    time_ms, value = np.empty(offsets[-1], np.int64), np.empty(offsets[-1], np.float64)
+    head.copy(ids, span_ms, offsets[1:], time_ms, value)
+    return offsets, time_ms, value
+
+
+def _items(lists: TimedLists, ids: I32, span_ms: tuple[int, int]) -> list[Item]:
+    if not lists.count:
+        return []
+    return [
+        (place, time, content)
+        for place, series in enumerate(ids.tolist())
+        for time, content in lists.between(series, *span_ms)
+    ]

@@ -1,0 +1,78 @@
+"""Groups of samples as bytes: lossless, and small where there is little in them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from agent.promql.values import STALE_NAN_BITS
+from agent.telemetry.frames import F64
+from agent.windows.metrics.blockcodec import decode_group, encode_times, encode_values, pack, unpack
+
+Samples = list[tuple[int, int]]  # time, bits of the value
+
+DECIMALS = st.integers(-(10**7), 10**7).map(lambda n: n / 100)
+VALUES = st.one_of(
+    st.floats(width=64),
+    DECIMALS,
+    st.integers(-(2**53), 2**53).map(float),
+    st.sampled_from([0.0, -0.0, 5e-324]),
+)
+BITS = st.one_of(VALUES.map(lambda v: int(np.float64(v).view(np.uint64))), st.just(STALE_NAN_BITS))
+SERIES = st.lists(st.tuples(st.integers(-(2**40), 2**40), BITS), max_size=20, unique_by=lambda s: s[0])
+
+
+def round_trip(series: list[Samples]) -> list[Samples]:
+    offsets = np.concatenate([[0], np.cumsum([len(one) for one in series])]).astype(np.int64)
+    time_ms = np.asarray([t for one in series for t, _ in one], np.int64)
+    value = np.asarray([v for one in series for _, v in one], np.uint64).view(np.float64)
+    group = decode_group(encode_times(offsets, time_ms), encode_values(offsets, value))
+    bits = group.value.view(np.uint64).tolist()
+    times = group.time_ms.tolist()
+    return [
+        [
+            (times[group.time_start[i] + k], bits[group.offsets[i] + k])
+            for k in range(group.offsets[i + 1] - group.offsets[i])
+        ]
+        for i in range(len(series))
+    ]
+
+
+@settings(max_examples=150)
+@given(st.lists(SERIES, max_size=6))
+def test_every_bit_comes_back(series: list[Samples]) -> None:
+    ordered = [sorted(one) for one in series]
+    assert round_trip(ordered) == ordered
+
+
+@settings(max_examples=50)
+@given(st.lists(st.lists(DECIMALS, min_size=1, max_size=30), min_size=1, max_size=4))
+def test_decimals_come_back(series: list[list[float]]) -> None:
+    written = [
+        [(15_000 * i, int(np.float64(v).view(np.uint64))) for i, v in enumerate(one)] for one in series
+    ]
+    assert round_trip(written) == written
+
+
+@pytest.mark.parametrize(
+    ("kind", "most_bytes"), [("counter", 0.75), ("constant", 0.02), ("cents", 1.1), ("integers", 0.9)]
+)
+def test_usual_series_are_small(kind: str, most_bytes: float) -> None:
+    random = np.random.default_rng(1)
+    shape = (256, 120)
+    value: F64 = {
+        "counter": np.cumsum(random.poisson(10, shape), axis=1).astype(float),
+        "constant": np.ones(shape),
+        "cents": np.round(50 + np.cumsum(random.normal(0, 0.5, shape), axis=1), 2),
+        "integers": random.integers(0, 100, shape).astype(float),
+    }[kind]
+    offsets = np.arange(257) * 120
+    times = np.tile(np.arange(120) * 15_000 + 1_700_000_000_000, 256)
+    size = len(encode_times(offsets, times)) + len(encode_values(offsets, value.reshape(-1)))
+    assert size / value.size < most_bytes
+
+
+def test_packed_parts() -> None:
+    assert unpack(pack([b"", b"abc", b"\0"])) == [b"", b"abc", b"\0"]
