@@ -12,17 +12,17 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from agent.promql.engine import Result
+from agent.promql.options import EngineOptions
 from agent.promql.values import Exemplars, Grid, Matcher
 from agent.telemetry.labels import LabelTable
 
 
 @dataclass(frozen=True, slots=True)
 class QueryOptions:
-    """The limits of one query. ``lookback_ms`` is how far an instant selector looks back."""
+    """How long one query may take, and what its engine is told: limits, look-back, dialect."""
 
     timeout_s: float
-    max_samples: int
-    lookback_ms: int
+    engine: EngineOptions
 
 
 @dataclass(frozen=True, slots=True)

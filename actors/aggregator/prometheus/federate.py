@@ -33,13 +33,11 @@ async def federate(doors: Doors, request: web.Request, form: Form) -> TextReply:
     except (ParseError, ValueError) as error:
         return TextReply(f"{error}\n", PLAIN, 400)
     utf8 = "escaping=allow-utf-8" in request.headers.get(hdrs.ACCEPT, "").replace(" ", "")
-    settings, now_ms = doors.settings, doors.now_ms()
-    lookback_ms = round(settings.query_lookback_s * 1000)
-    options = QueryOptions(settings.query_timeout_s, settings.query_max_samples, lookback_ms)
+    now_ms, options = doors.now_ms(), QueryOptions(doors.settings.query_timeout_s, doors.engine)
     newest: dict[Labels, tuple[int, float]] = {}
     for text in form.all("match[]"):
         # The line break keeps a comment at the selector's end from taking the range with it.
-        query = f"{text}\n[{duration_text(lookback_ms)}]"
+        query = f"{text}\n[{duration_text(options.engine.lookback_ms)}]"
         start = partial(doors.backend.instant, form.tenant, query, now_ms, options)
         found, _ = await doors.run(request, options, start)
         if isinstance(found.value, Selection):

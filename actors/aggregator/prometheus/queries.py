@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 
 from aiohttp import web
@@ -145,19 +146,16 @@ def _parsed(text: str, dialect: Dialect) -> Expr:
 
 
 def _options(doors: Doors, form: Form) -> QueryOptions:
-    settings = doors.settings
-    timeout_s = settings.query_timeout_s
+    timeout_s, engine = doors.settings.query_timeout_s, doors.engine
     if text := form.one("timeout"):
         timeout_s = min(timeout_s, duration_parameter("timeout", text) / 1e9)
-    lookback_ms = round(settings.query_lookback_s * 1000)
     if text := form.one("lookback_delta"):
         try:
             lookback_ms = parse_duration_ns(text) // NS_IN_MS
         except ValueError as error:
             raise bad_data(f"error parsing lookback delta duration: {error}") from None
-        if lookback_ms <= 0:
-            lookback_ms = round(settings.query_lookback_s * 1000)
-    return QueryOptions(timeout_s, settings.query_max_samples, lookback_ms)
+        engine = replace(engine, lookback_ms=lookback_ms) if lookback_ms > 0 else engine
+    return QueryOptions(timeout_s, engine)
 
 
 def _stats(found: Result, took: Took) -> bytes:

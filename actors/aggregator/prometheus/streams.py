@@ -27,7 +27,7 @@ from actors.aggregator.prometheus.backend import (
 )
 from actors.stream.queries import Asked
 from agent.promql.engine import Engine, Result
-from agent.promql.options import Deadline, EngineOptions
+from agent.promql.options import Deadline
 from agent.promql.pushdown import Part, StreamsEvaluation
 from agent.promql.tree import Expr
 from agent.promql.values import Exemplars, Grid, Histograms, Matcher, Selection
@@ -35,7 +35,6 @@ from agent.telemetry.frames import I64
 from agent.telemetry.labels import LabelTable, concat_tables
 
 Value = TypeVar("Value")
-STEP_OF_SUBQUERIES_MS = 60_000
 
 
 class StreamMetrics:
@@ -131,9 +130,7 @@ class StreamMetrics:
         ask: Callable[[Engine, _Fanned, Deadline], Result],
     ) -> Result:
         token = Deadline(time.monotonic, time.monotonic() + options.timeout_s)
-        engine = Engine(
-            EngineOptions(options.lookback_ms, STEP_OF_SUBQUERIES_MS, options.max_samples), StreamsEvaluation
-        )
+        engine = Engine(options.engine, StreamsEvaluation)
         asked = Asked(next(self._numbers), text, engine.options, options.timeout_s)
         storage = _Fanned(self, asyncio.get_running_loop(), tenant, asked)
         try:
