@@ -31,7 +31,8 @@ def single_row(value: F64) -> Matrix:
 def _scalar(call: Call, arguments: Sequence[Argument]) -> Result:
     """The only float of each step; NaN where there is none or more than one."""
     vector = vector_of(arguments)
-    total = np.where(vector.present, vector.value, 0.0).sum(axis=0)
+    with np.errstate(invalid="ignore"):  # the sum of infinities, where there are several
+        total = np.where(vector.present, vector.value, 0.0).sum(axis=0)
     return np.where(vector.present.sum(axis=0) == 1, total, np.nan)
 
 

@@ -91,7 +91,7 @@ def _timestamp(call: Call, arguments: Sequence[Argument]) -> Result:
     samples, which a matrix does not have: whoever evaluates that selects the times instead."""
     vector = vector_of(arguments)
     present = occupied(vector)
-    value = np.broadcast_to(call.grid.times / 1000, present.shape)
+    value = np.tile(call.grid.times / 1000, (len(vector), 1))
     return Matrix(vector.labels, value, present, None, vector.drop_name)
 
 
