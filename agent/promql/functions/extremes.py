@@ -62,26 +62,44 @@ def minima(offsets, time_ms, value, ends_ms, range_ms):  # type: ignore[no-untyp
     return _extremes(offsets, time_ms, value, ends_ms, range_ms, -1.0)
 
 
+@njit(cache=True, nogil=True, error_model="numpy", inline="always")
+def _later(value, sign, row, other):  # type: ignore[no-untyped-def]
+    """The row of the larger value; ``row`` is the later one and wins a tie."""
+    held = sign * value[other]
+    return row if sign * value[row] >= held or held != held else other
+
+
 @njit(cache=True, nogil=True, error_model="numpy")
 def _times(offsets, time_ms, value, ends_ms, range_ms, sign):  # type: ignore[no-untyped-def]
     """The time (s) of the latest sample with the largest ``sign * value`` of each window."""
     series, steps = len(offsets) - 1, len(ends_ms)
     out = np.zeros((series, steps))
     present = np.zeros((series, steps), np.bool_)
+    older = np.empty(longest(offsets) + 1, np.int64)
     for i in range(series):
         start, stop = offsets[i], offsets[i + 1]
-        lo = hi = start
+        lo = hi = split = start
+        newer = -1
         for j in range(steps):
+            last_lo, last_hi = lo, hi
             hi = first_after(time_ms, hi, start, stop, ends_ms[j])
             lo = first_after(time_ms, lo, start, stop, ends_ms[j] - range_ms)
             if hi <= lo:
+                split = lo
                 continue
-            at = lo
-            best = sign * value[lo]
-            for k in range(lo, hi):
-                if sign * value[k] >= best or best != best:
-                    best = sign * value[k]
-                    at = k
+            if lo >= split or lo < last_lo or hi < last_hi:
+                split = hi
+                newer = -1
+                best = hi - 1
+                for k in range(hi - 1, lo - 1, -1):
+                    best = _later(value, sign, best, k)
+                    older[k - start] = best
+            else:
+                for k in range(max(last_hi, split), hi):
+                    newer = k if newer < 0 else _later(value, sign, k, newer)
+            at = older[lo - start]
+            if newer >= 0:
+                at = _later(value, sign, newer, at)
             out[i, j] = time_ms[at] / 1000.0
             present[i, j] = True
     return out, present

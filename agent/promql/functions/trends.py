@@ -19,28 +19,58 @@ from agent.promql.functions.sums import neumaier
 from agent.telemetry.frames import F64
 
 
+@njit(cache=True, nogil=True, error_model="numpy", inline="always")
+def _added(total, error, add):  # type: ignore[no-untyped-def]
+    """``neumaier`` without a branch (TwoSum): the same bits as long as nothing overflows."""
+    fresh = total + add
+    back = fresh - total
+    return fresh, error + ((total - (fresh - back)) + (add - back))
+
+
 @njit(cache=True, nogil=True, error_model="numpy")
-def line(time_ms, value, lo, hi, origin_ms):  # type: ignore[no-untyped-def]
-    """``(slope a second, value at origin_ms)`` of the samples ``lo:hi``, at least two."""
+def _sums(time_ms, value, lo, hi, origin_ms):  # type: ignore[no-untyped-def]
+    """The sums of x, y, xy and xx; not finite where one overflows, or a value is not finite."""
     x_sum = x_error = y_sum = y_error = xy_sum = xy_error = xx_sum = xx_error = 0.0
-    constant = True
     for k in range(lo, hi):
         x = (time_ms[k] - origin_ms) / 1000.0
         y = value[k]
-        constant = constant and (k == lo or y == value[lo])
+        x_sum, x_error = _added(x_sum, x_error, x)
+        y_sum, y_error = _added(y_sum, y_error, y)
+        xy_sum, xy_error = _added(xy_sum, xy_error, x * y)
+        xx_sum, xx_error = _added(xx_sum, xx_error, x * x)
+    return x_sum + x_error, y_sum + y_error, xy_sum + xy_error, xx_sum + xx_error
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _careful_sums(time_ms, value, lo, hi, origin_ms):  # type: ignore[no-untyped-def]
+    """As ``_sums``, as Prometheus takes them."""
+    x_sum = x_error = y_sum = y_error = xy_sum = xy_error = xx_sum = xx_error = 0.0
+    for k in range(lo, hi):
+        x = (time_ms[k] - origin_ms) / 1000.0
+        y = value[k]
         x_sum, x_error = neumaier(x_sum, x_error, x)
         y_sum, y_error = neumaier(y_sum, y_error, y)
         xy_sum, xy_error = neumaier(xy_sum, xy_error, x * y)
         xx_sum, xx_error = neumaier(xx_sum, xx_error, x * x)
-    if constant:
+    return x_sum + x_error, y_sum + y_error, xy_sum + xy_error, xx_sum + xx_error
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def line(time_ms, value, lo, hi, origin_ms):  # type: ignore[no-untyped-def]
+    """``(slope a second, value at origin_ms)`` of the samples ``lo:hi``, at least two."""
+    same = lo + 1
+    while same < hi and value[same] == value[lo]:
+        same += 1
+    if same == hi:
         return (np.nan, np.nan) if np.isinf(value[lo]) else (0.0, value[lo])
+    x, y, xy, xx = _sums(time_ms, value, lo, hi, origin_ms)
+    if not np.isfinite(y + xy):
+        x, y, xy, xx = _careful_sums(time_ms, value, lo, hi, origin_ms)
     count = float(hi - lo)
-    x_sum += x_error
-    y_sum += y_error
-    covariance = (xy_sum + xy_error) - x_sum * y_sum / count
-    spread = (xx_sum + xx_error) - x_sum * x_sum / count
+    covariance = xy - x * y / count
+    spread = xx - x * x / count
     slope = covariance / spread
-    return slope, y_sum / count - slope * x_sum / count
+    return slope, y / count - slope * x / count
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

@@ -167,6 +167,34 @@ def line(samples: Samples, origin_ms: int) -> tuple[Fraction, Fraction]:
     return slope, y / count - slope * x / count
 
 
+def prometheus_line(samples: Samples, origin_ms: int) -> tuple[float, float]:
+    """As Prometheus computes it, of any values."""
+    values = [value for _, value in samples]
+    if all(value == values[0] for value in values[1:]):
+        return (math.nan, math.nan) if math.isinf(values[0]) else (0.0, values[0])
+    sums = [(0.0, 0.0)] * 4
+    for time, y in samples:
+        x = (time - origin_ms) / 1000
+        sums = [_inc(*held, add) for held, add in zip(sums, (x, y, x * y, x * x), strict=True)]
+    x, y, xy, xx = (sum_ + error for sum_, error in sums)
+    slope = (xy - x * y / len(samples)) / (xx - x * x / len(samples))
+    return slope, y / len(samples) - slope * x / len(samples)
+
+
+def predicted(ahead_s: float) -> Naive:
+    def value(samples: Samples, end_ms: int, range_ms: int) -> float | None:
+        if len(samples) < 2:
+            return None
+        slope, now = prometheus_line(samples, end_ms)
+        return slope * ahead_s + now
+
+    return value
+
+
+def steepness(samples: Samples, end_ms: int, range_ms: int) -> float | None:
+    return prometheus_line(samples, samples[0][0])[0] if len(samples) > 1 else None
+
+
 def slope(samples: Samples, end_ms: int, range_ms: int) -> float | None:
     return float(line(samples, end_ms)[0]) if len(samples) > 1 else None
 

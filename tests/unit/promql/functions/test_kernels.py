@@ -52,6 +52,7 @@ ANY_VALUES: dict[str, tuple[Naive, tuple[float, ...]]] = {
     "ts_of_first_over_time": (naive.of_samples(lambda samples: samples[0][0] / 1000), ()),
     "ts_of_last_over_time": (naive.of_samples(lambda samples: samples[-1][0] / 1000), ()),
     "double_exponential_smoothing": (naive.smoothed(0.3, 0.7), (0.3, 0.7)),
+    "deriv": (naive.steepness, ()),
     "rate": (naive.extrapolated(is_counter=True, is_rate=True), ()),
     "increase": (naive.extrapolated(is_counter=True, is_rate=False), ()),
     "delta": (naive.extrapolated(is_counter=False, is_rate=False), ()),
@@ -141,6 +142,11 @@ def test_a_variance_is_near_the_exact_one(series: list[Samples], ends_ms: list[i
 @example([[(i, 1e100 if i == 0 else float(i)) for i in range(20)]], [5, 19], 10)
 def test_a_variance_is_that_of_welford(series: list[Samples], ends_ms: list[int], range_ms: int) -> None:
     check("stdvar_over_time", naive.welford, series, ends_ms, range_ms, within=1e-11)
+
+
+@given(series=ANY, end_ms=st.integers(0, 400), range_ms=RANGES)
+def test_a_prediction_is_that_of_prometheus(series: list[Samples], end_ms: int, range_ms: int) -> None:
+    check("predict_linear", naive.predicted(60.0), series, [end_ms], range_ms, more=(60.0,))
 
 
 @given(series=FINITE, ends_ms=ENDS, range_ms=RANGES)
