@@ -159,7 +159,12 @@ class Scraper:
 
 def discoveries(job: JobConfig) -> list[Discovery]:
     found: list[Discovery] = [Static(job.static)] if job.static else []
-    return [*found, *(Files(config) for config in job.files)]
+    found += [Files(config) for config in job.files]
+    if job.kubernetes:
+        from actors.scraper.kubernetes import Kubernetes  # its import takes a second
+
+        found += [Kubernetes(config) for config in job.kubernetes]
+    return found
 
 
 def read_config(name: str) -> ScrapeConfig:

@@ -29,6 +29,7 @@ from agent.telemetry.scrape_yaml import format_duration
 log = structlog.get_logger("scraper")
 
 ALIGN_S = 0.01  # a scrape that begins so close to its time bears that time: even distances pack better
+RETRY_S = 10.0
 NEVER = "0001-01-01T00:00:00Z"
 
 Clock = Callable[[], float]
@@ -170,10 +171,15 @@ class JobPool:
                     del self._groups[number, group.source]
             self._sync()
 
-        try:
-            await discovery.run(update)
-        except Exception:
-            log.exception("a discovery ended", job=self.job.name)
+        while True:
+            try:
+                await discovery.run(update)
+            except Exception as error:
+                reason = "; ".join(str(one) for one in getattr(error, "exceptions", [error]))
+                log.error("a discovery failed and is tried again", job=self.job.name, reason=reason)
+                await asyncio.sleep(RETRY_S)
+            else:
+                return
 
     def _sync(self) -> None:
         """Start and end loops so that they are those of the groups."""

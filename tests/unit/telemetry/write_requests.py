@@ -76,7 +76,7 @@ def message(name: str) -> Any:
     for title, parts in SCHEMA.items():
         described = file.message_type.add(name=title)
         for field_name, (number, kind, repeated, of) in parts.items():
-            added = described.field.add(name=field_name, number=number, type=kind, label=3 if repeated else 1)  # type: ignore[arg-type]
+            added = described.field.add(name=field_name, number=number, type=kind, label=3 if repeated else 1)
             if of:
                 added.type_name = f".t.{of}"
     pool = descriptor_pool.DescriptorPool()
