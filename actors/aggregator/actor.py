@@ -16,6 +16,7 @@ from agent.observe import configure
 from agent.settings import Settings
 from agent.store.database import Database
 from agent.store.incidents import IncidentStore
+from agent.telemetry.metric_policy import MetricPolicy
 
 
 class RunningAggregator:
@@ -51,6 +52,10 @@ class RunningAggregator:
         if self._aggregator is not None:
             self._aggregator.publish_incident(tenant, change)
 
+    async def metric_policy(self, version: int) -> MetricPolicy | None:
+        """How metrics are kept; ``None`` where it is what ``version`` was, or nothing is set."""
+        return self._aggregator.metric_policy(version) if self._aggregator is not None else None
+
     async def _open(self) -> None:
         from actors.aggregator.prometheus.streams import StreamMetrics
         from actors.handles import connect
@@ -62,6 +67,8 @@ class RunningAggregator:
             metrics = StreamMetrics(found.streams)
             aggregator = Aggregator(self._settings, ports, await self._store(), metrics)
             await aggregator.start()
+            if self._database is not None:
+                aggregator.use_database(self._database)
         except BaseException:  # the next start begins anew
             await self._close_database()
             raise

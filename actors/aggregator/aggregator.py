@@ -16,13 +16,18 @@ from aiohttp import web
 from actors.aggregator.api import Api, IncidentStore
 from actors.aggregator.app import make_app
 from actors.aggregator.live import LiveHub
+from actors.aggregator.metric_policy import PolicyKeeper
 from actors.aggregator.metrics import Metrics
 from actors.aggregator.prometheus.backend import MetricBackend
+from actors.exporter import DatabaseExporter
 from actors.places import AGGREGATOR
 from actors.ports import Health, Ports
 from actors.tracing import Tracing
 from agent.errors import ObservabilityError, SettingsError
 from agent.settings import Settings
+from agent.store.database import Database
+from agent.store.metrics_config import MetricConfigStore
+from agent.telemetry.metric_policy import MetricPolicy
 
 SHUTDOWN_S = 2.0
 LOOK_S = 0.5  # how often the gateway's address is asked for until it listens
@@ -49,6 +54,8 @@ class Aggregator:
         self._state, self._detail, self._address = "starting", "", ""
         self._tracing: Tracing | None = None
         self._connecting: asyncio.Task[None] | None = None
+        self._metrics = Metrics(self._hub)
+        self._beside: list[asyncio.Task[None]] = []
         self._started_s = time.time()
 
     def __repr__(self) -> str:
@@ -61,7 +68,7 @@ class Aggregator:
 
     async def start(self) -> None:
         where = self._settings.aggregator
-        app = make_app(self._api, self._hub, Metrics(self._hub), self._backend)
+        app = make_app(self._api, self._hub, self._metrics, self._backend)
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN_S)
         await runner.setup()
         try:
@@ -78,8 +85,24 @@ class Aggregator:
             self._connecting = asyncio.create_task(self._trace())
         log.info("listening", address=self._address)
 
+    def use_database(self, database: Database) -> None:
+        """Serve the policy of metrics from it, and its statistics on ``/metrics``. To be called once."""
+        store = MetricConfigStore(database)
+        exporter, keeper = DatabaseExporter(database), PolicyKeeper(store)
+        self._api.metric_config, self._api.metric_policy = store, keeper
+        self._metrics.add(exporter)
+        self._beside += [asyncio.create_task(exporter.run()), asyncio.create_task(keeper.run())]
+
+    def metric_policy(self, version: int) -> MetricPolicy | None:
+        """The policy of metrics, where it is another one than that of ``version``."""
+        keeper = self._api.metric_policy
+        return keeper.newer_than(version) if keeper is not None else None
+
     async def stop(self) -> None:
         self._state = "stopped"
+        for task in self._beside:
+            task.cancel()
+        await asyncio.gather(*self._beside, return_exceptions=True)
         if self._connecting is not None:
             self._connecting.cancel()
             await asyncio.gather(self._connecting, return_exceptions=True)

@@ -131,6 +131,10 @@ class Metrics:
             registry=self._registry,
         )
 
+    def add(self, collector: Collector) -> None:
+        """Show what another part of this process collects."""
+        self._registry.register(collector)
+
     def observe(self, method: str, route: str, status: int, took_s: float) -> None:
         self._duration.labels(method, route, str(status)).observe(took_s)
 

@@ -17,6 +17,7 @@ import asyncio
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeAlias, TypeVar
 from urllib.parse import unquote
 
@@ -51,6 +52,15 @@ LOST_CONNECTION: Final = (
     asyncpg.TooManyConnectionsError,
 )
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.05, 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class PoolSizes:
+    """Connections of a pool: open now, idle of these, and how many there may be."""
+
+    open: int
+    idle: int
+    most: int
 
 
 class Database:
@@ -132,6 +142,11 @@ class Database:
                 yield connection
         except (asyncpg.PostgresError, *LOST_CONNECTION) as error:
             _raise_explained(error, self._url)
+
+    @property
+    def pool_sizes(self) -> PoolSizes:
+        pool = self._pool
+        return PoolSizes(pool.get_size(), pool.get_idle_size(), pool.get_max_size())
 
     async def is_ready(self) -> bool:
         """Whether PostgreSQL answers right now."""

@@ -71,6 +71,9 @@ SETTINGS = {
     "jit": "off",
 }
 
+# Counts what statements cost; the exporter shows it.
+COUNTING = {"shared_preload_libraries": "pg_stat_statements", "pg_stat_statements.max": "1000"}
+
 
 class EmbeddedPostgres:
     """The server whose files lie under ``data_dir``. Blocking: call it in a thread from async code."""
@@ -100,6 +103,7 @@ class EmbeddedPostgres:
                 self._in_use_fd = os.open(self.data_dir / "in-use.lock", os.O_RDWR | os.O_CREAT, 0o600)
                 fcntl.flock(self._in_use_fd, fcntl.LOCK_SH)
         self.ensure_database(DATABASE)
+        self._count_statements()
         return self.url
 
     def stop(self) -> None:
@@ -138,6 +142,19 @@ class EmbeddedPostgres:
         if not self._run("psql", [*connect, "-d", "postgres", "-XtAc", query]).strip():
             self._run("createdb", [*connect, "-T", "template0", name])
         return self.url_of(name)
+
+    def _can_count(self) -> bool:
+        """Whether the binaries come with the extension; a server that misses a library does not start."""
+        return any(self._bin_dir.parent.glob("lib*/**/pg_stat_statements.*"))
+
+    def _count_statements(self) -> None:
+        if not self._can_count():
+            return
+        connect = ["-h", str(self._socket_dir), "-U", ROLE, "-d", DATABASE]
+        with suppress(StoreError):
+            self._run(
+                "psql", [*connect, "-Xqc", "CREATE EXTENSION IF NOT EXISTS pg_stat_statements SCHEMA public"]
+            )
 
     def __enter__(self) -> Self:
         self.start()
@@ -238,6 +255,8 @@ class EmbeddedPostgres:
         self._forget_dead_pid(socket_dir / f"{SOCKET_NAME}.lock")
         log = self.cluster_dir / "server.log"
         settings = {"port": "5432", "unix_socket_directories": str(socket_dir), **SETTINGS}
+        if self._can_count():
+            settings |= COUNTING
         # Given at each start, so that a folder of an earlier release gets today's. A shell reads them.
         options = shlex.join(part for name, value in settings.items() for part in ("-c", f"{name}={value}"))
         wait = ["-w", "-t", str(START_TIMEOUT_S), "-l", str(log)]
