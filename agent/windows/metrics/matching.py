@@ -20,7 +20,8 @@ from agent.promql.values import Matcher
 from agent.telemetry.frames import Bool
 
 MAX_PATTERN_BYTES = 64 << 10
-_ESCAPED = re.compile(r"\\([^\w\s])", re.ASCII)
+MOST_MEMORY_BYTES = 4 << 20  # of one compiled expression with what it has met
+_ESCAPED = re.compile(r"\\([!-/:-@\[-`{-~])")
 _META = frozenset(r"\.+*?()|[]{}^$")
 _OPERATORS = ("=", "!=", "=~", "!~")
 
@@ -72,7 +73,7 @@ def words(pattern: str) -> tuple[str, ...] | None:
     return found if len(found) == len(parts) else None
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=128)
 def predicate(pattern: str) -> Predicate:
     """The expression as a test of one value. Raises ``Malformed``."""
     simple = _simple(pattern)
@@ -92,6 +93,7 @@ def _compile(pattern: str) -> re2._Regexp:
     options = re2.Options()
     options.log_errors = False
     options.dot_nl = True
+    options.max_mem = MOST_MEMORY_BYTES
     options.never_capture = True
     try:
         return re2.compile(_clean(pattern), options)
@@ -122,7 +124,9 @@ def _simple(pattern: str) -> Predicate | None:
         return lambda value: value.endswith(literal)
     if tail:
         return lambda value: value.startswith(literal)
-    return lambda value: len(value) > len(literal) and value.startswith(literal)
+    if some:
+        return lambda value: len(value) > len(literal) and value.startswith(literal)
+    return lambda value: value == literal
 
 
 def _literal(pattern: str) -> str | None:
