@@ -56,6 +56,12 @@ from agent.promql.values import Grid, Matcher, Matrix, Objects, Selection, Stora
 from agent.telemetry.frames import F64, I64
 from agent.telemetry.labels import LabelTable
 
+# The functions that know more than the samples of a range.
+_EXTENSIBLE = {
+    "anchored": ("changes", "delta", "increase", "rate", "resets"),
+    "smoothed": ("delta", "increase", "rate"),
+}
+
 # A string, a number a step, an instant vector a step, a range vector a step.
 Value = str | F64 | Matrix | Windows
 
@@ -242,6 +248,7 @@ class Evaluation:
         if node.name == "timestamp" and isinstance(first, VectorSelector):
             return self.unnamed(self._vector(first, grid, stamps=True))
         args: list[Argument] = [self.evaluate(arg, grid) for arg in node.args]
+        _check_extension(node.name, args)
         self.token.check()
         value = function.body(Invocation(node.name, grid, CallNotes(self.notes, node), node), args)
         return self._named(function, value, args) if isinstance(value, Matrix) else value
@@ -297,6 +304,15 @@ def _ms(duration: object) -> int:
     if not isinstance(duration, int):
         raise ExecutionError("a duration expression was not resolved: evaluate what preprocess returns")
     return duration
+
+
+def _check_extension(function: str, args: list[Argument]) -> None:
+    for arg in args:
+        if isinstance(arg, Windows) and arg.extension and function not in _EXTENSIBLE[arg.extension]:
+            allowed = ", ".join(_EXTENSIBLE[arg.extension])
+            raise ExecutionError(
+                f"{arg.extension} modifier can only be used with: {allowed} - not with {function}"
+            )
 
 
 def _refuse_histograms(selection: Selection) -> None:

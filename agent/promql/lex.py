@@ -117,6 +117,11 @@ def _next(query: str, pos: int, in_brackets: bool) -> tuple[Token | None, int]:
         # A colon parts range and step there, and is no letter of a name.
         name = _IDENTIFIER_IN_BRACKETS.match(query, pos)
         text, kind = (name.group(), kind) if name else (":", SYMBOL)
+    if kind == DURATION:
+        try:
+            duration_ms(text)
+        except ValueError as error:
+            raise ParseError(str(error), query, pos) from error
     return Token(kind, text, pos), pos + len(text)
 
 

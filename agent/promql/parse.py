@@ -17,6 +17,7 @@ import promql_parser
 from agent.promql import shape
 from agent.promql.durations import DurationParser
 from agent.promql.errors import ParseError
+from agent.promql.functions.regex import WholeMatch
 from agent.promql.lex import DURATION, IDENTIFIER, NUMBER, SYMBOL, Token, tokens_of
 from agent.promql.tree import (
     TRIMS,
@@ -57,13 +58,25 @@ def parse(query: str, dialect: Dialect = EVERYTHING) -> Expr:
     try:
         grammar = promql_parser.parse(plain)
     except ValueError as error:
+        trim = next((token for token in tokens if token.text in TRIMS), None)
+        if trim and "between scalars" in str(error):
+            raise ParseError(
+                f"operator {trim.text!r} not allowed for Scalar operations", query, trim.pos
+            ) from error
         raise ParseError(_message(str(error)), query) from error
     try:
         root = shape.Builder(query, tokens, durations).build_all(grammar)
     except RecursionError:
         raise ParseError("nesting is too deep", query) from None
+    exempt = {
+        id(node.args[1])
+        for node in walk(root)
+        if isinstance(node, Call) and node.name == "info" and node.args[1:]
+    }
     for node in walk(root):
         _check(node, dialect, query)
+        if isinstance(node, VectorSelector) and id(node) not in exempt and _selects_all(node):
+            raise ParseError("vector selector must contain at least one non-empty matcher", query, node.pos)
     return root
 
 
@@ -90,7 +103,7 @@ def _plain(query: str, tokens: list[Token]) -> tuple[str, dict[int, tuple[Durati
             put(tokens[at + 1].pos, tokens[reader.at - 1].end, "1s")
             at = reader.at
             continue
-        if not braces:
+        if braces == (token.text == "{"):
             instead = _instead(tokens, at)
             if instead is not None:
                 put(token.pos, token.end, instead)
@@ -114,6 +127,10 @@ def _instead(tokens: list[Token], at: int) -> str | None:
     token = tokens[at]
     if token.kind == SYMBOL and token.text in TRIMS:
         return ">="
+    if token.kind == SYMBOL and token.text == "{" and any(one.text == "info" for one in tokens[:at]):
+        return (
+            '{x!="",'  # the labels that info() looks for may be absent; _check refuses other empty selectors
+        )
     if token.kind == NUMBER and "_" in token.text:
         return token.text.replace("_", "")
     if token.kind == IDENTIFIER and token.word() in _EXTENSIONS and _ends_selector(tokens, at):
@@ -180,6 +197,18 @@ def _check(node: Expr, dialect: Dialect, query: str) -> None:
         refused = "experimental duration expression is not enabled"
     if refused is not None:
         raise ParseError(refused, query, node.pos)
+
+
+def _selects_all(node: VectorSelector) -> bool:
+    """Whether no matcher asks for a label that is there."""
+    for matcher in node.matchers:
+        if matcher.op in ("=", "!="):
+            fits_nothing = (matcher.value == "") == (matcher.op == "=")
+        else:
+            fits_nothing = WholeMatch(matcher.value).matches([""])[0] == (matcher.op == "=~")
+        if not fits_nothing:
+            return False
+    return True
 
 
 def _computed(node: Expr) -> bool:

@@ -9,7 +9,7 @@ import numpy as np
 from agent.promql import kernels
 from agent.promql.functions.kinds import Windows
 from agent.promql.values import Grid, Histograms, Matrix, Selection
-from agent.telemetry.frames import I64, Bool
+from agent.telemetry.frames import F64, I64, Bool
 from agent.telemetry.native import CounterReset, FloatHistogram
 
 
@@ -122,6 +122,8 @@ def _unhinted(histogram: FloatHistogram) -> FloatHistogram:
 
 def cut(windows: Windows) -> Selection:
     """The one window of an instant query as a selection of its own; series without samples are left out."""
+    if windows.extension:
+        return _extended(windows)
     selection, end = windows.selection, int(windows.ends_ms[0])
     inside = (selection.time_ms > end - windows.range_ms) & (selection.time_ms <= end)
     offsets, histograms = _thinned(selection.offsets, inside), selection.histograms
@@ -141,6 +143,44 @@ def cut(windows: Windows) -> Selection:
         selection.value[inside],
         histograms,
     )
+
+
+def _extended(windows: Windows) -> Selection:
+    """The one window of an ``anchored`` or ``smoothed`` selector: with a sample at each end of the range."""
+    selection, end = windows.selection, int(windows.ends_ms[0])
+    begin, back = end - windows.range_ms, windows.lookback_ms
+    smooth = windows.extension == "smoothed"
+    rows, times, values = [], [], []
+    for i in range(len(selection)):
+        part = slice(selection.offsets[i], selection.offsets[i + 1])
+        time, value = selection.time_ms[part], selection.value[part]
+        near = (time > begin - back) & (time <= (end + back if smooth else end))
+        time, value = time[near], value[near]
+        if not len(time) or time[-1] <= begin:
+            continue
+        inside = (time > begin) & (time < end)
+        edges = _edge(time, value, begin, smooth), _edge(time, value, end, smooth)
+        rows.append(i)
+        times.append(np.concatenate([[begin], time[inside], [end]]))
+        values.append(np.concatenate([edges[:1], value[inside], edges[1:]]))
+    offsets = np.cumsum([0, *(len(one) for one in times)])
+    return Selection(
+        selection.labels.take(np.array(rows, np.int64)),
+        offsets.astype(np.int64),
+        np.concatenate([np.empty(0, np.int64), *times]).astype(np.int64),
+        np.concatenate([np.empty(0), *values]),
+    )
+
+
+def _edge(time: I64, value: F64, at: int, smooth: bool) -> float:
+    """The value at an end of the range: on the line between its neighbours, or that of the sample before; of
+    the next one where there is none before."""
+    behind = int(np.searchsorted(time, at, side="right"))
+    if behind == 0:
+        return float(value[0])
+    if smooth and behind < len(time) and time[behind - 1] < at:
+        return float(np.interp(at, time[behind - 1 : behind + 1], value[behind - 1 : behind + 1]))
+    return float(value[behind - 1])
 
 
 def _kept_offsets(offsets: I64, rows: I64) -> I64:

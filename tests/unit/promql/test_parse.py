@@ -1,0 +1,113 @@
+"""Text to tree: what the layer round the grammar package adds, bounds and places."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from agent.promql.errors import ParseError
+from agent.promql.parse import Dialect, parse
+from agent.promql.tree import (
+    Aggregation,
+    At,
+    Binary,
+    Call,
+    DurationExpr,
+    MatrixSelector,
+    Negation,
+    NumberLiteral,
+    StringLiteral,
+    Subquery,
+    VectorSelector,
+    walk,
+)
+from agent.promql.values import Matcher
+
+A = VectorSelector((Matcher("__name__", "=", "a"),))
+
+
+@pytest.mark.parametrize(
+    ("text", "tree"),
+    [
+        ("1_000", NumberLiteral(1000.0)),
+        ("0x1F", NumberLiteral(31.0)),
+        ("- -5", NumberLiteral(5.0)),
+        ("-1h30m", NumberLiteral(-5400.0)),
+        ("-Inf", NumberLiteral(-math.inf)),
+        ('"a\\xc5z"', StringLiteral("a\udcc5z")),
+        ("`a\\n`", StringLiteral("a\\n")),
+        ("+a", A),
+        ("--a", Negation(Negation(A))),
+        ("a @ -1.5", VectorSelector(A.matchers, at=At(-1500))),
+        ("a @ end() offset -5m", VectorSelector(A.matchers, -300_000, At(edge="end"))),
+        ("a offset step()", VectorSelector(A.matchers, DurationExpr("step", ()))),
+        ("a smoothed", VectorSelector(A.matchers, extension="smoothed")),
+        ("a[5m] anchored offset 1s", MatrixSelector(VectorSelector(A.matchers, 1000, None, "anchored"), 300_000)),
+        ("a[1m+1]", MatrixSelector(A, DurationExpr("+", (60.0, 1.0)))),
+        ("a[1h:2m] @ start()", Subquery(A, 3_600_000, 120_000, at=At(edge="start"))),
+        ("a </ 5", Binary("</", A, NumberLiteral(5.0))),
+        ('{"a", b=~"c"}', VectorSelector((*A.matchers, Matcher("b", "=~", "c")))),
+        ("SUM(a) BY (b)", Aggregation("sum", A, labels=("b",))),
+        ("offset + 1", Binary("+", VectorSelector((Matcher("__name__", "=", "offset"),)), NumberLiteral(1.0))),
+    ],
+)  # fmt: skip
+def test_tree(text: str, tree: object) -> None:
+    assert parse(text) == tree
+
+
+def test_matching() -> None:
+    node = parse("a == bool on (x) group_right (y) fill_left (-1) b")
+    assert isinstance(node, Binary)
+    matching = node.matching
+    assert node.bool_modifier
+    assert (matching.on, matching.labels, matching.group, matching.include) == (True, ("x",), "right", ("y",))
+    assert (matching.fill_left, matching.fill_right) == (-1.0, None)
+
+
+def test_positions_are_those_of_the_words() -> None:
+    text = 'sum by (x) (rate(a{b="c"}[5m] offset 1m))\n  / -(b + topk(3, c))'
+    for node in walk(parse(text)):
+        if isinstance(node, Call | Aggregation):
+            name = node.name if isinstance(node, Call) else node.op
+            assert text.startswith(name, node.pos)
+        if isinstance(node, VectorSelector):
+            assert text.startswith(node.matchers[0].value, node.pos)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "no expression found"),
+        ("a b", "1:1: parse error: unexpected"),
+        ("sum(a", "1:6: parse error: unclosed left parenthesis"),
+        ("a)", "1:2: parse error: unexpected right parenthesis"),
+        ('a{b="c', "1:5: parse error: unterminated quoted string"),
+        ("a $ b", "1:3: parse error: unexpected character: '$'"),
+        ('{a=""}', "at least one non-empty matcher"),
+        ('{"a", "b"}', "metric name must not be set twice"),
+        ("rate(a)", "expected type matrix"),
+        ("nope(a)", 'unknown function with name "nope"'),
+        ("a[10000000000y]", "duration out of range"),
+        ("1 </ 2", "not allowed for Scalar operations"),
+        ("(" * 10_000 + "1" + ")" * 10_000, "nesting is too deep"),
+        ("-" * 10_000 + "a", "too many operators"),
+        ("+".join(["1"] * 10_000), "too many operators"),
+        ("+".join(["a"] * 700), "nesting is too deep"),
+        ("a" * 300_000, "query is too long"),
+    ],
+    ids=lambda text: text[:20],
+)
+def test_error(text: str, message: str) -> None:
+    with pytest.raises(ParseError, match=message.replace("(", r"\(").replace("$", r"\$")):
+        parse(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["limitk(1, a)", "info(a)", "a[1m+1m]", "rate(a[1m] anchored)", "a + fill(0) b", "sort_by_label(a)"],
+)
+def test_features_are_off_by_default(text: str) -> None:
+    parse(text)
+    with pytest.raises(ParseError, match="enable"):
+        parse(text, Dialect())
