@@ -8,7 +8,7 @@ Explicit bounds become custom buckets.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -19,7 +19,8 @@ from agent.telemetry.native_histogram import FloatHistogram, InvalidHistogram
 ZERO_THRESHOLD = 1e-128  # of a point that does not tell its own
 
 
-class Totals(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Totals:
     count: float
     sum: float
     zero_count: float = 0.0
@@ -66,4 +67,7 @@ def _moved(offset: int, counts: F64, finer: int) -> Side:
     if not len(used):
         return EMPTY_SIDE
     coarse, place = np.unique((offset + used) >> finer, return_inverse=True)
-    return Side((coarse + 1).astype(np.int32), np.bincount(place, np.asarray(counts, np.float64)[used]))
+    return Side(
+        (coarse + 1).astype(np.int32),
+        np.bincount(place, np.asarray(counts, np.float64)[used]).astype(np.float64),
+    )
