@@ -11,7 +11,7 @@ from agent.promql.functions.classic import Buckets
 from agent.telemetry.labels import LabelTable, labels_of
 
 
-def vector(rows: list[tuple[dict[str, str], list[float]]]) -> tuple[Buckets, np.ndarray, np.ndarray]:  # type: ignore[type-arg]
+def vector(rows: list[tuple[dict[str, str], list[float]]]) -> tuple[Buckets, np.ndarray, np.ndarray]:
     """Buckets, value and present; NaN is written as absent, ``"nan"`` never."""
     labels = LabelTable.of([labels_of(pairs) for pairs, _ in rows])
     value = np.array([values for _, values in rows], np.float64).reshape(len(rows), -1)

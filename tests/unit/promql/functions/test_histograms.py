@@ -110,9 +110,10 @@ def test_series_without_a_readable_bound(le: dict[str, str], text: str) -> None:
 
 
 def test_repairs_are_noted_once_a_metric() -> None:
-    rows = buckets("a", [5, 5, 1], [3, 4, 2], [9, 9, 3]) + [
-        ({"__name__": "a", "x": "y", "le": le}, row)
-        for le, row in (("1", [1.0, 1, 9]), ("+Inf", [1.0, 1, 4]))
+    rows = buckets("a", [5, 5, 1], [3, 4, 2], [9, 9, 3])
+    rows += [
+        ({"__name__": "a", "x": "y", "le": "1"}, [1, 1, 9]),
+        ({"__name__": "a", "x": "y", "le": "+Inf"}, [1, 1, 4]),
     ]
     _, heard = call("histogram_quantile", 0.5, vector(*rows))
     assert heard.infos == [

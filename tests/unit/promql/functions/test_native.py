@@ -13,7 +13,7 @@ from tests.unit.promql.functions.notes import Heard
 MINUTE = 60_000
 
 
-def samples(*texts: str) -> tuple[np.ndarray, np.ndarray]:  # type: ignore[type-arg]
+def samples(*texts: str) -> tuple[np.ndarray, np.ndarray]:
     """One a minute from minute 1 on."""
     cells = np.empty(len(texts), np.object_)
     cells[:] = [parse_literal(text) for text in texts]
