@@ -10,7 +10,6 @@ from agent.promql.errors import ExecutionError
 from agent.promql.functions.cells import occupied
 from agent.promql.functions.elementwise import vector_of
 from agent.promql.functions.kinds import Argument, Call, Function, Result
-from agent.promql.functions.regex import compile_or_fail
 from agent.promql.values import Matrix
 from agent.telemetry.frames import I64, Bool
 from agent.telemetry.labels import METRIC_NAME, LabelTable
@@ -28,6 +27,9 @@ def text_of(arguments: Sequence[Argument], place: int) -> str:
 def _label_replace(call: Call, arguments: Sequence[Argument]) -> Result:
     vector = vector_of(arguments)
     target, replacement, source, expression = (text_of(arguments, place) for place in range(1, 5))
+    # Not before it is needed: pyarrow takes 0.3 s and 30 MB, and most processes never ask for this.
+    from agent.promql.functions.regex import compile_or_fail
+
     pattern = compile_or_fail(expression, call.name)
     _check_name(target, "destination", call.name)
     texts = vector.labels.column(source)

@@ -6,8 +6,8 @@ import numpy as np
 
 from agent.promql.functions import FUNCTIONS
 from agent.promql.functions.kinds import Argument, Call, Windows
-from agent.promql.tree import MatrixSelector, VectorSelector
 from agent.promql.tree import Call as Node
+from agent.promql.tree import MatrixSelector, VectorSelector
 from agent.promql.values import Grid, Selection
 from agent.telemetry.labels import LabelTable
 

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from agent.promql.functions.extremes import _extremes
+from agent.promql.functions.extremes import maxima
 from agent.promql.functions.rates import extrapolated
 from agent.promql.functions.warmup import warm_up
 
@@ -8,4 +8,4 @@ from agent.promql.functions.warmup import warm_up
 def test_after_warming_up_the_kernels_are_there() -> None:
     warm_up()
     assert extrapolated.signatures
-    assert _extremes.signatures
+    assert maxima.signatures
