@@ -19,8 +19,10 @@ from agent.store.named import QUERIES
 
 async def test_every_named_query_is_one_that_postgresql_understands(database: Database) -> None:
     async with database.transaction() as connection:
+        await connection.execute("CREATE EXTENSION pg_stat_statements")
         for sql in QUERIES.values():
             await connection.prepare(sql)
+        await connection.execute("DROP EXTENSION pg_stat_statements")
 
 
 async def test_sessions_are_set_up(database: Database) -> None:
