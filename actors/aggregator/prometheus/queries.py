@@ -11,6 +11,7 @@ from aiohttp import web
 from actors.aggregator.prometheus.backend import QueryOptions, Scope
 from actors.aggregator.prometheus.digits import float_text, time_text
 from actors.aggregator.prometheus.doors import Doors, Took
+from actors.aggregator.prometheus.faults import located
 from actors.aggregator.prometheus.form import Form
 from actors.aggregator.prometheus.printing import pretty
 from actors.aggregator.prometheus.problems import bad_data, invalid_parameter
@@ -142,7 +143,8 @@ def _parsed(text: str, dialect: Dialect) -> Expr:
     try:
         return parse(text, dialect)
     except ParseError as error:
-        raise invalid_parameter("query", str(error) if text else f"unknown position: {error}") from None
+        told = str(located(error)) if text else f"unknown position: {error}"
+        raise invalid_parameter("query", told) from None
 
 
 def _options(doors: Doors, form: Form) -> QueryOptions:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from actors.aggregator.prometheus.faults import located
 from agent.promql.errors import ParseError
 from agent.promql.parse import parse
 from agent.promql.tree import VectorSelector, walk
@@ -23,7 +24,7 @@ def parse_selector(text: str) -> Sequence[Matcher]:
     except ParseError as error:
         if "at least one non-empty matcher" in error.message:
             raise ValueError(EMPTY) from None
-        raise
+        raise located(error) from None
     if not isinstance(node, VectorSelector) or node.offset or node.at or node.extension:
         raise ParseError(f'got {text[:200]!r}, expected a series selector such as up{{job="node"}}', text)
     return node.matchers

@@ -123,6 +123,11 @@ def _binary(node: Binary) -> dict[str, Any]:
     }
 
 
+def parameter_types(function: str) -> list[str]:
+    """The types of a function's parameters; of one that is not known, one that fits none."""
+    return [_TYPES[one] for one in _SIGNATURES.get(function, "").partition(" ")[0]] or ["unknown"]
+
+
 def _function(node: Call) -> dict[str, Any]:
     known = _SIGNATURES.get(node.name)
     letters, _, variadic = (known or "").partition(" ")

@@ -12,31 +12,27 @@ from tests.unit.aggregator.prometheus.canned import CannedBackend
 
 @pytest.fixture
 def options() -> dict[str, Any]:
-    return {"query_concurrency": 2, "query_timeout_s": 0.3}
+    return {"query_concurrency": 2, "query_timeout_s": 0.5}
 
 
-async def statuses(http: aiohttp.ClientSession, count: int) -> list[tuple[int, str]]:
-    async def one() -> tuple[int, str]:
-        async with http.get("/api/v1/query", params={"query": "up"}) as response:
-            return response.status, (await response.json()).get("error", "")
-
-    return await asyncio.gather(*(one() for _ in range(count)))
+async def told(http: aiohttp.ClientSession, timeout: str = "") -> tuple[int, str]:
+    async with http.get("/api/v1/query", params={"query": "up", "timeout": timeout}) as response:
+        return response.status, (await response.json()).get("error", "")
 
 
 async def test_queries_wait_for_their_turn(http: aiohttp.ClientSession, backend: CannedBackend) -> None:
     backend.takes_s = 0.02
-    assert [status for status, _ in await statuses(http, 6)] == [200] * 6
+    assert await asyncio.gather(*(told(http) for _ in range(6))) == [(200, "")] * 6
     assert backend.most_running == 2
 
 
 async def test_the_wait_counts(http: aiohttp.ClientSession, backend: CannedBackend) -> None:
     backend.takes_s = 10.0
-    told = sorted(await statuses(http, 3))
-    assert [status for status, _ in told] == [503] * 3
-    assert {error for _, error in told} == {
-        "query timed out in expression evaluation",
-        "query timed out in query queue",
-    }
+    running = [asyncio.create_task(told(http)) for _ in range(2)]
+    while backend.running < 2:
+        await asyncio.sleep(0.01)
+    assert await told(http, "50ms") == (503, "query timed out in query queue")
+    assert await asyncio.gather(*running) == [(503, "query timed out in expression evaluation")] * 2
 
 
 async def test_a_client_that_leaves_stops_its_query(aggregator: Aggregator, backend: CannedBackend) -> None:
