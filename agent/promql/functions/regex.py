@@ -37,11 +37,17 @@ class WholeMatch:
         """What Go's ``Expand`` makes of the template for each of ``texts``, all of which match."""
         if not texts:
             return []
-        out = [""] * len(texts)
+        known: dict[str, list[str]] = {}
+        columns = [[""] * len(texts)]
         for part in template_parts(template):
-            pieces = [part] * len(texts) if isinstance(part, str) else self._groups(part[0], texts)
-            out = [done + piece for done, piece in zip(out, pieces, strict=True)]
-        return out
+            if isinstance(part, str):
+                columns.append([part] * len(texts))
+                continue
+            name = part[0]
+            if name not in known:
+                known[name] = self._groups(name, texts)
+            columns.append(known[name])
+        return ["".join(pieces) for pieces in zip(*columns, strict=True)]
 
     def _groups(self, name: str, texts: Sequence[str]) -> list[str]:
         number = self._number(name)
