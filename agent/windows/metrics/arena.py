@@ -16,8 +16,8 @@ from agent.telemetry.frames import I64
 
 NO_RESERVE = 0x4000  # MAP_NORESERVE of Linux; other systems commit lazily without it
 SMALLEST_BYTES = 64 << 20
-# Below this a mapping stays in small pages: a large one of 2 MiB would be mostly empty.
-LARGE_PAGES_FROM_BYTES = 8 << 20
+# The beginning stays in small pages: in a window of few series large ones would be mostly empty.
+LARGE_PAGES_FROM_BYTES = 4 << 20
 
 
 def physical_bytes() -> int:
@@ -36,6 +36,6 @@ def reserve(nbytes: int) -> I64:
                 raise
             nbytes //= 2
             continue
-        if nbytes >= LARGE_PAGES_FROM_BYTES and hasattr(mmap, "MADV_HUGEPAGE"):
-            pages.madvise(mmap.MADV_HUGEPAGE)
+        if nbytes > LARGE_PAGES_FROM_BYTES and hasattr(mmap, "MADV_HUGEPAGE"):
+            pages.madvise(mmap.MADV_HUGEPAGE, LARGE_PAGES_FROM_BYTES, nbytes - LARGE_PAGES_FROM_BYTES)
         return np.frombuffer(pages, np.int64)
