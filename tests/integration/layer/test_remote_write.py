@@ -1,0 +1,74 @@
+"""Remote write into the running layer: by hand in both versions, and by a real Prometheus."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import requests
+
+from actors.runtime import Layer
+from agent.telemetry.labels import labels_of
+from agent.telemetry.remote_write_client import WriteSeries, encode_write_request, encode_write_request_v2
+from tests.integration.layer.conftest import free_ports
+from tests.integration.layer.test_ways import wait_for
+
+pytestmark = pytest.mark.ray
+
+V1 = {"Content-Type": "application/x-protobuf", "Content-Encoding": "snappy"}
+V2 = V1 | {"Content-Type": "application/x-protobuf;proto=io.prometheus.write.v2.Request"}
+
+
+def figure(layer: Layer, name: str) -> float:
+    return sum(one.figures.get(name, 0.0) for one in layer.status().actors if one.kind == "gateway")
+
+
+def post(otlp: str, body: bytes, headers: dict[str, str]) -> requests.Response:
+    return requests.post(f"{otlp}/api/v1/write", data=body, headers=headers, timeout=30)
+
+
+def test_both_versions_are_taken_and_say_what_was_refused(layer: Layer, otlp: str) -> None:
+    at_ms = time.time_ns() // 10**6
+    labels = labels_of({"__name__": "by_hand", "job": "rw", "instance": "a"})
+    assert post(otlp, encode_write_request([(labels, [(at_ms, 1.0)])]), V1).status_code == 204
+    series = [WriteSeries(labels, ((at_ms, 2.0), (at_ms + 1, 3.0)), type="gauge", help="A number.")]
+    answer = post(otlp, encode_write_request_v2(series), V2)
+    assert (answer.status_code, answer.headers["X-Prometheus-Remote-Write-Samples-Written"]) == (400, "1")
+    assert answer.text.startswith("duplicate sample for timestamp: series {__name__=")
+
+
+@pytest.fixture
+def prometheus(otlp: str, tmp_path: Path) -> Iterator[str]:
+    """A Prometheus that scrapes itself every second and writes to the layer."""
+    program = shutil.which("prometheus")
+    if program is None:
+        pytest.skip("prometheus is not installed")
+    port = free_ports().popitem()[1]
+    (tmp_path / "prometheus.yml").write_text(
+        "global: {scrape_interval: 1s}\n"
+        f"scrape_configs: [{{job_name: self, static_configs: [{{targets: ['127.0.0.1:{port}']}}]}}]\n"
+        f"remote_write: [{{url: '{otlp}/api/v1/write', send_exemplars: true, queue_config: "
+        "{batch_send_deadline: 1s}}]\n"
+    )
+    command = [program, "--config.file=prometheus.yml", f"--web.listen-address=127.0.0.1:{port}"]
+    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.DEVNULL) as running:
+        yield f"http://127.0.0.1:{port}"
+        running.terminate()
+
+
+def counted(prometheus: str, name: str) -> float:
+    """One of Prometheus' own metrics, over all its label sets."""
+    lines = requests.get(f"{prometheus}/metrics", timeout=5).text.splitlines()
+    return sum(float(line.split()[-1]) for line in lines if line.startswith(name))
+
+
+def test_a_real_prometheus_writes_and_nothing_is_refused(layer: Layer, prometheus: str) -> None:
+    before = figure(layer, "samples_total")
+    wait_for(lambda: figure(layer, "samples_total") - before > 1000, 30)
+    assert counted(prometheus, "prometheus_remote_storage_samples_total") > 1000
+    for failure in ("failed", "dropped", "retried"):
+        assert counted(prometheus, f"prometheus_remote_storage_samples_{failure}_total") == 0
