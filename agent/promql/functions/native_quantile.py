@@ -47,12 +47,13 @@ def quantile(q: float, h: FloatHistogram) -> tuple[float, Doubt]:
         float(rows.upper[turn][place]),
         float(counts[place]),
     )
-    lower, upper = _without_other_side(h, lower, upper)
-    if h.custom and math.isinf(lower):
+    if not h.custom:
+        lower, upper = _without_other_side(h, lower, upper)
+    elif math.isinf(lower):
         if upper <= 0:
             return upper, Doubt.NONE
         lower = 0.0
-    elif h.custom and math.isinf(upper):
+    elif math.isinf(upper):
         return lower, Doubt.NONE
     seen = min(float(running[place]), h.count)
     if seen < rank:
@@ -110,7 +111,9 @@ def variance(h: FloatHistogram) -> float:
 
 
 def _without_other_side(h: FloatHistogram, lower: float, upper: float) -> tuple[float, float]:
-    if h.custom or not lower <= 0 <= upper:
+    """The ends of a bucket around 0. For fractions Prometheus holds custom buckets to this as well, so that
+    with positive ones the first begins at 0."""
+    if not lower <= 0 <= upper:
         return lower, upper
     if not len(h.negative) and len(h.positive):
         return 0.0, upper

@@ -66,6 +66,7 @@ def test_infinite_observations_are_no_nan() -> None:
         (CUSTOM, 5, 7.5, 3 / 12),
         (CUSTOM, -math.inf, 5, 3 / 12),
         (CUSTOM, 10, math.inf, 3 / 12),
+        (CUSTOM, 0, 2.5, 1.5 / 12),
         (CUSTOM, 2, 1, 0.0),
         (CUSTOM, math.nan, 1, math.nan),
         ("{{count:0}}", 0, 1, math.nan),
