@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 
 import numpy as np
@@ -13,6 +12,7 @@ from agent.promql.choose import CHOOSERS, choose
 from agent.promql.errors import ExecutionError
 from agent.promql.histograms import add_histograms
 from agent.promql.labelsets import quoted
+from agent.promql.numbers import plain_number, short
 from agent.promql.selectors import dropped, holds_histogram, pruned
 from agent.promql.sets import there
 from agent.promql.tree import Aggregation
@@ -101,7 +101,7 @@ def _check_quantile(node: Aggregation, q: F64, notes: Annotations) -> None:
     for outside in (q[q > 1], q[q < 0]):
         if len(outside):
             worst = outside.max() if outside[0] > 1 else outside.min()
-            notes.warning(f"quantile value should be between 0 and 1, got {go_number(float(worst))}", pos)
+            notes.warning(f"quantile value should be between 0 and 1, got {short(float(worst))}", pos)
 
 
 def _count_values(node: Aggregation, matrix: Matrix, label: str) -> Matrix:
@@ -127,23 +127,3 @@ def _count_values(node: Aggregation, matrix: Matrix, label: str) -> Matrix:
     out = np.zeros((len(table), matrix.value.shape[1]))
     np.add.at(out, (group[pair.reshape(-1)], steps), 1.0)
     return pruned(Matrix(table, out, out > 0))
-
-
-def plain_number(number: float) -> str:
-    """As Go's FormatFloat with 'f' and -1: shortest digits, no exponent."""
-    if math.isnan(number):
-        return "NaN"
-    if math.isinf(number):
-        return "+Inf" if number > 0 else "-Inf"
-    return np.format_float_positional(number, trim="-")
-
-
-def go_number(number: float) -> str:
-    """As Go's %g."""
-    if math.isnan(number) or math.isinf(number):
-        return plain_number(number)
-    exponent = math.floor(math.log10(abs(number))) if number else 0
-    if -4 <= exponent < 21:
-        return plain_number(number)
-    mantissa, _, power = np.format_float_scientific(number, trim="-").partition("e")
-    return f"{mantissa}e{int(power):+03d}"

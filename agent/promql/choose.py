@@ -7,6 +7,7 @@ import numpy as np
 from agent.promql import groupkernels
 from agent.promql.annotations import Annotations
 from agent.promql.errors import ExecutionError
+from agent.promql.numbers import go_value, short
 from agent.promql.ratio import offsets_of
 from agent.promql.selectors import pruned, taken
 from agent.promql.sets import masked, there
@@ -59,9 +60,9 @@ def _count(param: F64, series: int) -> I64 | None:
     if np.isnan(param).any():
         raise ExecutionError("Parameter value is NaN")
     if param.min() <= -_INT64:
-        raise ExecutionError(f"Scalar value {param.min()} underflows int64")
+        raise ExecutionError(f"Scalar value {go_value(float(param.min()))} underflows int64")
     if param.max() >= _INT64:
-        raise ExecutionError(f"Scalar value {param.max()} overflows int64")
+        raise ExecutionError(f"Scalar value {go_value(float(param.max()))} overflows int64")
     return np.minimum(param, float(series)).astype(np.int64)
 
 
@@ -74,7 +75,8 @@ def _ratio(node: Aggregation, matrix: Matrix, ratio: F64, notes: Annotations) ->
     for extreme, bound in ((ratio.max(initial=0), 1.0), (ratio.min(initial=0), -1.0)):
         if abs(extreme) > 1.0 and (extreme > 0) == (bound > 0):
             notes.warning(
-                f"ratio value should be between -1 and 1, got {extreme:g}, capping to {bound:g}", pos
+                f"ratio value should be between -1 and 1, got {short(float(extreme))}, capping to {bound:g}",
+                pos,
             )
     share = np.clip(ratio, -1.0, 1.0)
     place = offsets_of(matrix.labels).reshape(-1, 1)

@@ -30,8 +30,18 @@ class DurationParser:
             left = DurationExpr(op, (left, right))
         return left
 
+    def offset(self) -> float | DurationExpr:
+        """What follows ``offset``: a sign at most, and one operand."""
+        if self._peek() not in ("-", "+"):
+            return self.operand()
+        negative = self._take().text == "-"
+        inner = self.operand()
+        if not negative:
+            return inner
+        return -inner if isinstance(inner, float) else DurationExpr("-", (inner,))
+
     def operand(self) -> float | DurationExpr:
-        """One signed, plain or parenthesised duration: all that ``offset`` takes."""
+        """One plain, signed or parenthesised duration."""
         token = self._take()
         if token.text in ("-", "+"):
             inner = self.expression(_SIGN)

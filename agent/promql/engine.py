@@ -18,7 +18,7 @@ from agent.promql.labelsets import drop_marked, label_order
 from agent.promql.options import FREE, EngineOptions, Token
 from agent.promql.parse import parse
 from agent.promql.preprocess import preprocess
-from agent.promql.selectors import cut, taken
+from agent.promql.selectors import cut, reordered, taken
 from agent.promql.tree import MATRIX, STRING, Expr
 from agent.promql.values import Grid, Matrix, Selection, Storage
 from agent.telemetry.frames import F64
@@ -41,7 +41,7 @@ class Query:
 class Result:
     """``type`` is what the HTTP API calls it: ``vector`` and ``matrix`` of a range query are a Matrix at
     ``grid``, the matrix of an instant query is a Selection, a scalar of an instant query is a float.
-    Series of a range query are sorted by labels, those of an instant query stand as the query puts them.
+    Series of a matrix are sorted by labels, those of an instant vector stand as the query puts them.
     ``samples`` counts raw samples read from the storage."""
 
     type: str
@@ -70,7 +70,8 @@ class Engine:
         shown: Matrix | Selection | float | str
         match value:
             case Windows():
-                shown = cut(value)
+                window = cut(value)
+                shown = reordered(window, label_order(window.labels))
             case np.ndarray():
                 shown = float(value[0])
             case _:

@@ -98,7 +98,7 @@ def _plain(query: str, tokens: list[Token]) -> tuple[str, dict[int, tuple[Durati
         braces += (token.text == "{") - (token.text == "}") if token.kind == SYMBOL else 0
         if not braces and _begins_duration(tokens, at) and _is_expression(tokens, at + 1, token.text):
             reader = DurationParser(query, tokens, at + 1)
-            value = reader.operand() if token.word() == "offset" else reader.expression()
+            value = reader.offset() if token.word() == "offset" else reader.expression()
             durations[at + 1] = (value, reader.at)
             put(tokens[at + 1].pos, tokens[reader.at - 1].end, "1s")
             at = reader.at

@@ -145,6 +145,25 @@ def cut(windows: Windows) -> Selection:
     )
 
 
+def reordered(selection: Selection, rows: I64) -> Selection:
+    """The series in another order."""
+    histograms = selection.histograms
+    if histograms is not None:
+        offsets, samples = _moved(histograms.offsets, rows)
+        histograms = Histograms(offsets, histograms.time_ms[samples], histograms.sample[samples])
+    offsets, samples = _moved(selection.offsets, rows)
+    return Selection(
+        selection.labels.take(rows), offsets, selection.time_ms[samples], selection.value[samples], histograms
+    )
+
+
+def _moved(offsets: I64, rows: I64) -> tuple[I64, I64]:
+    """``(offsets of the rows, which samples they have)``."""
+    moved = _kept_offsets(offsets, rows)
+    shift = np.repeat(offsets[:-1][rows] - moved[:-1], np.diff(moved))
+    return moved, np.arange(moved[-1]) + shift
+
+
 def _extended(windows: Windows) -> Selection:
     """The one window of an ``anchored`` or ``smoothed`` selector: with a sample at each end of the range."""
     selection, end = windows.selection, int(windows.ends_ms[0])
