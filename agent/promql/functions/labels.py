@@ -10,6 +10,7 @@ from agent.promql.errors import ExecutionError
 from agent.promql.functions.cells import occupied
 from agent.promql.functions.elementwise import vector_of
 from agent.promql.functions.kinds import Argument, Call, Function, Result
+from agent.promql.functions.regex import compile_or_fail
 from agent.promql.values import Matrix
 from agent.telemetry.frames import I64, Bool
 from agent.telemetry.labels import METRIC_NAME, LabelTable
@@ -27,15 +28,10 @@ def text_of(arguments: Sequence[Argument], place: int) -> str:
 def _label_replace(call: Call, arguments: Sequence[Argument]) -> Result:
     vector = vector_of(arguments)
     target, replacement, source, expression = (text_of(arguments, place) for place in range(1, 5))
-    # Not before it is needed: pyarrow takes 0.3 s and 30 MB, and most processes never ask for this.
-    from agent.promql.functions.regex import compile_or_fail
-
     pattern = compile_or_fail(expression, call.name)
     _check_name(target, "destination", call.name)
     texts = vector.labels.column(source)
-    distinct = list(dict.fromkeys(texts))
-    matching = [text for text, fits in zip(distinct, pattern.matches(distinct), strict=True) if fits]
-    expanded = dict(zip(matching, pattern.expand(replacement, matching), strict=True))
+    expanded = pattern.expand(replacement, list(dict.fromkeys(texts)))
     if not expanded:
         return vector
     old = vector.labels.column(target)

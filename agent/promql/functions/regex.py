@@ -1,82 +1,59 @@
-"""Regular expressions of Go's syntax (RE2): matched whole, in time linear in the text, with Go's templates.
-
-pyarrow carries the RE2 library, which bounds time and memory for any expression. It has no call for
-captures; where an expression matches the whole text, replacing the text by the group gives it.
-"""
+"""Regular expressions of Go's syntax (RE2): matched whole, in time linear in the text, with Go's templates."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
 
-import pyarrow as pa
-import pyarrow.compute as pc
+import re2
 
 from agent.promql.errors import ExecutionError
 
+MOST_MEMORY_BYTES = 8 << 20  # of one compiled expression with what it has met
 _NAME = re.compile(r"\w+")
 _LARGEST_GROUP = 100_000_000  # numbers above are names
 
 
 class WholeMatch:
-    """One expression. Raises ValueError where it is none."""
+    """One expression. Raises ValueError where it is none, or would take too much memory."""
 
     def __init__(self, expression: str) -> None:
-        self._pattern = f"^(?s:{expression})$"
+        options = re2.Options()
+        options.log_errors = False
+        options.max_mem = MOST_MEMORY_BYTES
         try:
-            pc.match_substring_regex(pa.array([""]), self._pattern)
-        except pa.ArrowInvalid as broken:
-            raise ValueError(str(broken)) from broken
-        self._group_names = group_names(expression)
+            self._compiled = re2.compile(_clean(f"^(?s:{expression})$"), options)
+        except re2.error as broken:
+            told = broken.args[0] if broken.args else ""
+            text = told.decode(errors="replace") if isinstance(told, bytes) else str(told)
+            raise ValueError(f"{expression!r} is no regular expression: {text}") from broken
 
-    def matches(self, texts: Sequence[str]) -> list[bool]:
-        found: list[bool] = pc.match_substring_regex(_array(texts), self._pattern).to_pylist()
-        return found
-
-    def expand(self, template: str, texts: Sequence[str]) -> list[str]:
-        """What Go's ``Expand`` makes of the template for each of ``texts``, all of which match."""
-        if not texts:
-            return []
-        known: dict[str, list[str]] = {}
-        columns = [[""] * len(texts)]
-        for part in template_parts(template):
-            if isinstance(part, str):
-                columns.append([part] * len(texts))
-                continue
-            name = part[0]
-            if name not in known:
-                known[name] = self._groups(name, texts)
-            columns.append(known[name])
-        return ["".join(pieces) for pieces in zip(*columns, strict=True)]
-
-    def _groups(self, name: str, texts: Sequence[str]) -> list[str]:
-        number = self._number(name)
-        if number == 0:
-            return list(texts)
-        if not 0 < number <= len(self._group_names):
-            return [""] * len(texts)
-        if number > 9:
-            return self._late_groups(number, texts)
-        found: list[str] = pc.replace_substring_regex(
-            _array(texts), self._pattern, f"\\{number}", max_replacements=1
-        ).to_pylist()
-        return found
-
-    def _late_groups(self, number: int, texts: Sequence[str]) -> list[str]:
-        """RE2's replacements know nine groups; a later one is found by its name."""
-        expression = _only_named(self._pattern, number)
-        found: list[str | None] = pc.extract_regex(_array(texts), expression).field(0).to_pylist()
-        return [text or "" for text in found]
+    def expand(self, template: str, texts: Sequence[str]) -> dict[str, str]:
+        """Those of ``texts`` that fit, and what Go's ``Expand`` makes of the template for each."""
+        parts = template_parts(template)
+        numbers = [part if isinstance(part, str) else self._number(part[0]) for part in parts]
+        out = {}
+        for text in texts:
+            found = self._compiled.fullmatch(_clean(text))
+            if found is not None:
+                groups = (found.group(), *found.groups(""))
+                out[text] = "".join(
+                    part if isinstance(part, str) else groups[part] for part in numbers if part != -1
+                )
+        return out
 
     def _number(self, name: str) -> int:
-        digits = name.isascii() and name.isdigit() and (name == "0" or name[0] != "0")
-        if digits and int(name) < _LARGEST_GROUP:
-            return int(name)
-        return self._group_names.index(name) + 1 if name in self._group_names else -1
+        """The group that a template names; -1 where there is none, which is empty."""
+        if name.isascii() and name.isdigit() and (name == "0" or name[0] != "0"):
+            number = int(name[:10])
+            if number < _LARGEST_GROUP:
+                return number if number <= self._compiled.groups else -1
+        return int(self._compiled.groupindex.get(name, -1))
 
 
-def _array(texts: Sequence[str]) -> pa.Array:
-    return pa.array([text.encode("utf-8", "replace").decode() for text in texts], pa.string())
+def _clean(text: str) -> str:
+    """RE2 reads UTF-8 only; bytes that are none are replaced."""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 
 def template_parts(template: str) -> list[str | tuple[str]]:
@@ -104,61 +81,6 @@ def template_parts(template: str) -> list[str | tuple[str]]:
         parts.append((name.group(),))
         at = end + braced
     return parts
-
-
-def group_names(expression: str) -> list[str]:
-    """The names of the capturing groups in their order, "" for one without a name."""
-    return [expression[start:end] for start, end in _captures(expression)]
-
-
-def _captures(expression: str) -> list[tuple[int, int]]:
-    """Where the names of the capturing groups lie; of an unnamed one the empty place behind its
-    parenthesis."""
-    found, at = [], 0
-    while at < len(expression):
-        character = expression[at]
-        if expression.startswith("\\Q", at):
-            end = expression.find("\\E", at)
-            at = len(expression) if end < 0 else end + 2
-        elif character == "\\":
-            at += 2
-        elif character == "[":
-            at = _behind_class(expression, at)
-        else:
-            if character == "(":
-                named = re.compile(r"\(\?P?<(\w+)>").match(expression, at)
-                if named:
-                    found.append(named.span(1))
-                elif not expression.startswith("(?", at):
-                    found.append((at + 1, at + 1))
-            at += 1
-    return found
-
-
-def _behind_class(expression: str, at: int) -> int:
-    """Behind the character class that begins at ``at``."""
-    at += 1
-    if expression.startswith("^", at):
-        at += 1
-    first = True
-    while at < len(expression) and (first or expression[at] != "]"):
-        first = False
-        posix = re.compile(r"\[:\^?\w+:\]").match(expression, at)
-        if posix:
-            at = posix.end()
-        else:
-            at += 2 if expression[at] == "\\" else 1
-    return at + 1
-
-
-def _only_named(pattern: str, number: int) -> str:
-    """The pattern with one capturing group, the ``number``-th of it, named; all others do not capture."""
-    out, done = "", 0
-    for place, (start, end) in enumerate(_captures(pattern), 1):
-        opening = pattern.rindex("(", done, start + 1)
-        out += pattern[done:opening] + ("(?P<g>" if place == number else "(?:")
-        done = end + 1 if end > start else start
-    return out + pattern[done:]
 
 
 def compile_or_fail(expression: str, function: str) -> WholeMatch:
