@@ -49,6 +49,7 @@ def _marker() -> Path:
 
 
 def compile_all() -> None:
+    from actors.aggregator.prometheus.series import load_kernels
     from agent.correlation.topology import Topology
     from agent.detection.bank import DetectorBank
     from agent.rootcause.baseline import Baseline
@@ -56,6 +57,7 @@ def compile_all() -> None:
     from agent.rootcause.question import Scope
     from agent.rootcause.settings import RootCauseSettings
 
+    load_kernels()
     bank, topology, baseline = DetectorBank(), Topology(), Baseline()
     for minute, stream in _fed(MINUTES):
         for increment in stream.drain():

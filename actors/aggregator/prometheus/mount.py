@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 import aiohttp
@@ -14,6 +15,7 @@ from actors.aggregator.prometheus.form import read_form
 from actors.aggregator.prometheus.problems import api_error_of, status_and_headers
 from actors.aggregator.prometheus.replies import JSON, error_body, send
 from actors.aggregator.prometheus.routes import PATHS, ROUTES, PrometheusRoute
+from actors.aggregator.prometheus.series import load_kernels
 
 DOORS = web.AppKey("prometheus", Doors)
 
@@ -22,7 +24,7 @@ ReadTenant = Callable[[web.Request], str]
 
 def mount(app: web.Application, doors: Doors, tenant_of: ReadTenant) -> None:
     app[DOORS] = doors
-    app.cleanup_ctx.append(_client)
+    app.cleanup_ctx.append(_open)
     for route in ROUTES:
         for method in route.methods:
             app.router.add_route(method, route.path, _endpoint(route, tenant_of))
@@ -75,7 +77,8 @@ def _options(allowed: str) -> Handler:
     return endpoint
 
 
-async def _client(app: web.Application) -> AsyncIterator[None]:
+async def _open(app: web.Application) -> AsyncIterator[None]:
+    await asyncio.to_thread(load_kernels)
     timeout = aiohttp.ClientTimeout(total=passing.TOTAL_S, sock_connect=passing.CONNECT_S)
     async with aiohttp.ClientSession(timeout=timeout, auto_decompress=False) as session:
         app[DOORS].http = session

@@ -271,6 +271,16 @@ def label_set_pieces(table: LabelTable) -> Iterator[Piece]:
     yield memoryview(out.data)[: _write_sets(out, (labels.ids, labels.blob, labels.offsets))]
 
 
+def load_kernels() -> None:
+    """Compile or load what renders, so that the first query waits for none of it."""
+    labels = LabelTable.of([(("a", "b"),)])
+    value, times = np.ones((1, 1)), np.zeros(1, np.int64)
+    for single in (True, False):
+        list(matrix_pieces(Matrix(labels, value, value > 0), [0], single=single))
+    list(selection_pieces(Selection(labels, np.array([0, 1]), times, value[0])))
+    list(label_set_pieces(labels))
+
+
 def _pieces(rows: int, cells: I64) -> Iterator[tuple[int, int]]:
     """``[begin, end)`` of rows that make a piece each; one row at least."""
     total = np.cumsum(cells)

@@ -15,8 +15,8 @@ def options() -> dict[str, Any]:
     return {"query_concurrency": 2, "query_timeout_s": 0.5}
 
 
-async def told(http: aiohttp.ClientSession, timeout: str = "") -> tuple[int, str]:
-    async with http.get("/api/v1/query", params={"query": "up", "timeout": timeout}) as response:
+async def told(http: aiohttp.ClientSession, within: str = "") -> tuple[int, str]:
+    async with http.get("/api/v1/query", params={"query": "up", "timeout": within}) as response:
         return response.status, (await response.json()).get("error", "")
 
 
