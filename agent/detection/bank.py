@@ -28,7 +28,7 @@ from agent.detection.detectors.errors import ErrorDetector, ErrorSettings
 from agent.detection.detectors.latency import LatencyDetector, LatencySettings
 from agent.detection.detectors.resources import ResourceDetector, ResourceSettings
 from agent.detection.detectors.traffic import TrafficDetector, TrafficScores
-from agent.detection.evidence import judge
+from agent.detection.evidence import WINDOWS, judge
 from agent.detection.red import RedBins
 from agent.detection.reports import SILENT_NS, Finding, Reports, ReportSettings
 from agent.detection.units import BinBlock, UnitTable
@@ -95,6 +95,7 @@ class DetectorBank:
         )
         self._rings = np.zeros((3, 0, TESTS, RING), np.float32)
         self._record = np.zeros((0, TESTS))
+        self._reported_ns = np.zeros(0, np.int64)  # when a service was last under report
         self._starts_ns = np.zeros(RING, np.int64)
         self._slot = 0
         self._delayed: deque[_Delayed] = deque()
@@ -249,7 +250,7 @@ class DetectorBank:
             service = np.where(parent >= 0, parent, old.block.rows)
             free = np.asarray([int(row) not in held for row in service], np.bool_)
             self._teach(old.block, old.ready & free)
-            self._recalibrate(old, held)
+            self._recalibrate(old, held, block.start_ns)
 
     def _teach(self, block: BinBlock, lines: Bool) -> None:
         if lines.any():
@@ -264,11 +265,15 @@ class DetectorBank:
         parent = self.units.parent[rows]
         return {int(row) for row in np.where(parent >= 0, parent, rows)}
 
-    def _recalibrate(self, old: _Delayed, held: set[int]) -> None:
+    def _recalibrate(self, old: _Delayed, held: set[int], now_ns: int) -> None:
+        """Evidence is gathered over ``WINDOWS`` bins, so what a report was about is in it for as long
+        afterwards: it says nothing of healthy times, and the next fault of its kind would be noticed late."""
+        self._reported_ns[list(self.reports.held)] = now_ns
         units = min(len(old.nats), len(self.units))
         parent = self.units.parent[:units]
         service = np.where(parent >= 0, parent, np.arange(units))
         free = ~np.isin(service, np.asarray(sorted(held), np.int64))
+        free &= now_ns - self._reported_ns[service] > WINDOWS * self.settings.bin_ns
         record = self._record[:units] * (1 - 1 / 720)
         bounded = np.minimum(old.nats[:units], 1.25 * np.maximum(record, 0.75 * self.settings.start_nats))
         self._record[:units] = np.where(free[:, None], np.maximum(record, bounded), self._record[:units])
@@ -287,6 +292,7 @@ class DetectorBank:
         self.errors.forget(rows)
         self._rings[:, rows] = 0
         self._record[rows] = 0
+        self._reported_ns[rows] = 0
         if anew_ns is None:
             self.traffic.forget(rows)
         else:
@@ -297,6 +303,7 @@ class DetectorBank:
         if want > have:
             self._rings = np.append(self._rings, np.zeros((3, want - have, TESTS, RING), np.float32), axis=1)
             self._record = np.append(self._record, np.zeros((want - have, TESTS)), axis=0)
+            self._reported_ns = np.append(self._reported_ns, np.zeros(want - have, np.int64))
 
 
 @dataclass(slots=True)

@@ -97,6 +97,15 @@ def test_it_ends_with_the_first_normal_bin() -> None:
     assert seconds(ended.anomaly.ended_ns) == 140
 
 
+@pytest.mark.parametrize("after", [slow, failing], ids=["latency", "errors"])
+def test_a_fault_that_comes_back_is_found_about_as_soon(after: Callable[[int], Requests]) -> None:
+    fault = (12, after), (30, healthy)
+    events = run((20, healthy), *fault, *fault, *fault, *fault)
+    after_s = [seconds(e.anomaly.detected_ns) % 210 for e in events if e.kind is EventKind.STARTED]
+    assert len(after_s) == 4
+    assert max(after_s) <= after_s[0] + 5
+
+
 def test_a_stall_is_not_an_anomaly() -> None:
     assert run((40, healthy), (1, lambda _: (latencies(40, 3.0), 0)), (20, healthy)) == []
 
