@@ -2,6 +2,7 @@
 
 from agent.telemetry.native_buckets import CUSTOM_SCHEMA, MAX_SCHEMA, MIN_SCHEMA, NO_VALUES, Side
 from agent.telemetry.native_convert import Totals, from_explicit, from_exponential
+from agent.telemetry.native_hints import hinted
 from agent.telemetry.native_histogram import (
     BucketRows,
     Combined,
@@ -37,6 +38,7 @@ __all__ = [
     "expand",
     "from_explicit",
     "from_exponential",
+    "hinted",
     "parse_literal",
     "parse_series",
     "spans_of",

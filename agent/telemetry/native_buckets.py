@@ -12,8 +12,9 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+from numba import njit
 
-from agent.telemetry.frames import F64, I32, I64, Bool
+from agent.telemetry.frames import F64, I32, I64
 from agent.telemetry.native_log2 import exp2
 
 MIN_SCHEMA, MAX_SCHEMA, CUSTOM_SCHEMA = -4, 8, -53
@@ -89,17 +90,29 @@ def _added(place: I64, counts: F64, size: int) -> F64:
 
 def merged(a: Side, b: Side, sign: float = 1.0) -> Side:
     """``a + sign * b``."""
-    if np.array_equal(a.index, b.index):
-        return Side(a.index, a.count + b.count if sign > 0 else a.count - b.count)
-    index = np.union1d(a.index, b.index).astype(np.int32, copy=False)
-    count = np.zeros(len(index))
-    count[np.searchsorted(index, a.index)] = a.count
-    place = np.searchsorted(index, b.index)
-    if sign > 0:
-        count[place] += b.count
-    else:
-        count[place] -= b.count
-    return Side(index, count)
+    if not len(b):
+        return a
+    return Side(*_merged(a.index, a.count, b.index, b.count, sign))
+
+
+@njit(cache=True, nogil=True)
+def _merged(a_index, a_count, b_index, b_count, sign):  # type: ignore[no-untyped-def]
+    room = len(a_index) + len(b_index)
+    index, count = np.empty(room, np.int32), np.empty(room)
+    i = j = size = 0
+    while i < len(a_index) or j < len(b_index):
+        if j == len(b_index) or (i < len(a_index) and a_index[i] < b_index[j]):
+            index[size], count[size] = a_index[i], a_count[i]
+            i += 1
+        elif i == len(a_index) or b_index[j] < a_index[i]:
+            index[size], count[size] = b_index[j], sign * b_count[j]
+            j += 1
+        else:
+            index[size], count[size] = a_index[i], a_count[i] + sign * b_count[j]
+            i += 1
+            j += 1
+        size += 1
+    return index[:size].copy(), count[:size].copy()
 
 
 def spread(index: I32, side: Side) -> F64:
@@ -115,14 +128,21 @@ def lost(before: Side, after: Side) -> bool:
     """Whether a bucket of ``before`` holds less in ``after``."""
     if not len(before):
         return False
-    if np.array_equal(before.index, after.index):
-        return bool((after.count < before.count).any())
-    if not len(after):
-        return bool((before.count != 0).any())
-    place = np.minimum(np.searchsorted(after.index, before.index), len(after) - 1)
-    found = after.index[place] == before.index
-    less: Bool = np.where(found, after.count[place] < before.count, before.count != 0)
-    return bool(less.any())
+    return bool(_lost(before.index, before.count, after.index, after.count))
+
+
+@njit(cache=True, nogil=True)
+def _lost(before_index, before_count, after_index, after_count):  # type: ignore[no-untyped-def]
+    j = 0
+    for i in range(len(before_index)):
+        while j < len(after_index) and after_index[j] < before_index[i]:
+            j += 1
+        if j < len(after_index) and after_index[j] == before_index[i]:
+            if after_count[j] < before_count[i]:
+                return True
+        elif before_count[i] != 0:
+            return True
+    return False
 
 
 def bounds(index: I32 | I64, schema: int) -> F64:
