@@ -70,10 +70,12 @@ def span(text, pos, end):  # type: ignore[no-untyped-def]
 @njit(cache=True, nogil=True)
 def pass_over(text, pos, end):  # type: ignore[no-untyped-def]
     """The position behind the field that begins at ``pos``; minus an error where it is not well formed."""
+    start = pos
     tag, pos = checked_varint(text, pos, end)
     if pos < 0:
         return pos
-    if tag < 8 or tag > 0xFFFFFFFF:
+    # The scans know a field by one byte: a small tag that is written longer would slip past them.
+    if tag < 8 or tag > 0xFFFFFFFF or (tag < 128 and pos - start > 1):
         return np.int64(-BAD_FIELD)
     wire = tag & np.uint64(7)
     if wire == 0:

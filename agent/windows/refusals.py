@@ -38,11 +38,6 @@ class Outcome:
     message: str = ""
     error: BadInput | None = None
 
-    @property
-    def taken(self) -> bool:
-        """Whether anything was written, or was there already."""
-        return self.samples + self.histograms + self.exemplars > 0
-
 
 def outcome(scan: Scan, counts: I64, examples: I64, error: BadInput | None) -> Outcome:
     """Of one body: its row of ``counts``, and of ``examples`` series and sample of the first of a fault."""

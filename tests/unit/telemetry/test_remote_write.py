@@ -136,6 +136,7 @@ def test_any_bytes_are_refused_or_read(body: bytes, version: Version, encoding: 
         (b"\x08\x01", 1, "another wire type than in remote write"),
         (b"\x0a\x02\x10\x01", 1, "another wire type than in remote write"),
         (b"\x0b", 1, "another wire type"),
+        (b"\x0a\x03\x8a\x00\x00", 1, "field number"),
         (b"\x22\x00\x2a\x04\x0a\x02\x00\x07", 2, "outside of the symbols table"),
         (b"\x22\x00\x2a\x03\x0a\x01\x00", 2, "an odd number of references"),
         (b"\x22\x00\x2a\x87\x20\x0a\x84\x20" + b"\0" * 4100, 2, "more than 1024 labels"),
