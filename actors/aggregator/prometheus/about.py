@@ -21,9 +21,9 @@ from actors.aggregator.prometheus.replies import Reply, TextReply
 from actors.aggregator.prometheus.selectors import parse_selector, parse_selectors
 from agent.errors import ObservabilityError
 from agent.promql.errors import ParseError
-from agent.promql.functions.regex import WholeMatch
 from agent.promql.values import Matcher
 from agent.version import VERSION
+from agent.windows.metrics.matching import takes
 
 # The Prometheus whose API and language this is; clients choose their requests by it.
 SPOKEN = "3.5.0"
@@ -228,13 +228,7 @@ async def ready(doors: Doors, request: web.Request, form: Form) -> TextReply:
 
 
 def fits(labels: dict[str, str], matchers: Sequence[Matcher]) -> bool:
-    return all(_fits(labels.get(m.name, ""), m) for m in matchers)
-
-
-def _fits(value: str, matcher: Matcher) -> bool:
-    if matcher.op in ("=", "!="):
-        return (value == matcher.value) == (matcher.op == "=")
-    return WholeMatch(matcher.value).matches([value])[0] == (matcher.op == "=~")
+    return all(takes(one, labels.get(one.name, "")) for one in matchers)
 
 
 def _counts(counts: Sequence[Count], limit: int) -> list[dict[str, Any]]:
