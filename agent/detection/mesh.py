@@ -216,9 +216,8 @@ class MeshAccumulator:
         # A bucket that got nothing still says where the one above it begins.
         wanted = (part == Part.BUCKET) | ((increment > 0) & (part != Part.STARTED))
         rows = np.empty(int(wanted.sum()), _ROW)
-        columns = (key, bin_, part, self._bound_ms[code])
-        for name, column in zip(("key", "bin", "part", "bound"), columns, strict=True):
-            rows[name] = column[wanted]
+        rows["key"], rows["bin"], rows["part"] = key[wanted], bin_[wanted], part[wanted]
+        rows["bound"] = self._bound_ms[code][wanted]
         distinct, place = np.unique(rows, return_inverse=True)
         total = np.bincount(place.reshape(-1), increment[wanted], len(distinct))
         found: list[tuple[int, int, int, float]] = distinct.tolist()
