@@ -275,29 +275,55 @@ def append(s, ids, counts, time_ms, value, accept_from):  # type: ignore[no-unty
 
 
 @njit(cache=True, nogil=True)
+def _reach(s, chunk, count, start_ms, end_ms, ended):  # type: ignore[no-untyped-def]
+    """``(low, high)``: which samples of a chunk lie in ``[start_ms, end_ms]``; its first one is not behind
+    ``end_ms``. ``ended``: that no sample is behind it is known from a newer chunk."""
+    high = np.int64(count)
+    if not ended and _time(s, chunk, count - 1) > end_ms:
+        high = _below(s, chunk, count, end_ms + 1)
+    low = np.int64(0) if _time(s, chunk, 0) >= start_ms else _below(s, chunk, count, start_ms)
+    return low, max(low, high)
+
+
+@njit(cache=True, nogil=True)
 def count_between(s, ids, start_ms, end_ms, out):  # type: ignore[no-untyped-def]
     """How many samples of each series lie in ``[start_ms, end_ms]``; added to ``out``."""
     for i in range(len(ids)):
+        if i + 2 * AHEAD < len(ids):
+            prefetch(s.rows, np.int64(ids[i + 2 * AHEAD]) * ROW_WORDS)
         if i + AHEAD < len(ids):
-            prefetch(s.rows, np.int64(ids[i + AHEAD]) * ROW_WORDS)
+            prefetch(s.words, max(np.int64(0), s.rows[ids[i + AHEAD], CHUNK]) * CHUNK_WORDS)
         series = np.int64(ids[i])
         if s.rows[series, LAST] < start_ms:
             continue
         chunk, count = s.rows[series, CHUNK], s.rows[series, FILL]
+        ended = s.rows[series, LAST] <= end_ms
         total = np.int64(0)
         while chunk >= 0:
             first = _time(s, chunk, 0)
-            previous = s.words[chunk * CHUNK_WORDS + PREVIOUS]
             if first <= end_ms:
-                high = count if _time(s, chunk, count - 1) <= end_ms else _below(s, chunk, count, end_ms + 1)
-                low = 0 if first >= start_ms else _below(s, chunk, count, start_ms)
-                total += max(0, high - low)
+                low, high = _reach(s, chunk, count, start_ms, end_ms, ended)
+                ended = True
+                total += high - low
                 if first < start_ms:
                     break
-            chunk = previous
+            chunk = s.words[chunk * CHUNK_WORDS + PREVIOUS]
             if chunk >= 0:
                 count = s.words[chunk * CHUNK_WORDS + COUNT]
         out[i] += total
+
+
+@njit(cache=True, nogil=True)
+def _copy_out(s, word, low, high, at, time_ms, value):  # type: ignore[no-untyped-def]
+    """Samples ``low`` to ``high`` - 1 of the chunk at ``word``, to rows from ``at`` on. Unsigned indices let
+    the compiler use vectors: no test for negative ones."""
+    base = s.words[word + BASE_TIME]
+    row, time = np.uint64(at), np.uint64(2 * word + TIMES + low)
+    for k in range(np.uint64(high - low)):
+        time_ms[row + k] = base + np.int64(s.halves[time + k])
+    number = np.uint64(word + VALUES + low)
+    for k in range(np.uint64(high - low)):
+        value[row + k] = s.floats[number + k]
 
 
 @njit(cache=True, nogil=True)
@@ -305,24 +331,28 @@ def copy_between(s, ids, start_ms, end_ms, behind, time_ms, value):  # type: ign
     """Write the samples of each series in ``[start_ms, end_ms]`` so that they end before row
     ``behind[i]`` of ``time_ms`` and ``value``."""
     for i in range(len(ids)):
+        if i + 2 * AHEAD < len(ids):
+            prefetch(s.rows, np.int64(ids[i + 2 * AHEAD]) * ROW_WORDS)
         if i + AHEAD < len(ids):
-            prefetch(s.rows, np.int64(ids[i + AHEAD]) * ROW_WORDS)
+            prefetch(s.words, max(np.int64(0), s.rows[ids[i + AHEAD], CHUNK]) * CHUNK_WORDS)
         series = np.int64(ids[i])
         if s.rows[series, LAST] < start_ms:
             continue
         chunk, count = s.rows[series, CHUNK], s.rows[series, FILL]
+        ended = s.rows[series, LAST] <= end_ms
         at = behind[i]
         while chunk >= 0:
             word = chunk * CHUNK_WORDS
-            base, previous = s.words[word + BASE_TIME], s.words[word + PREVIOUS]
+            previous = s.words[word + PREVIOUS]
+            if previous >= 0:
+                for line in range(0, CHUNK_WORDS, 8):
+                    prefetch(s.words, previous * CHUNK_WORDS + line)
             first = _time(s, chunk, 0)
             if first <= end_ms:
-                high = count if _time(s, chunk, count - 1) <= end_ms else _below(s, chunk, count, end_ms + 1)
-                low = 0 if first >= start_ms else _below(s, chunk, count, start_ms)
-                at -= max(0, high - low)
-                for k in range(low, high):
-                    time_ms[at + k - low] = base + s.halves[2 * word + TIMES + k]
-                    value[at + k - low] = s.floats[word + VALUES + k]
+                low, high = _reach(s, chunk, count, start_ms, end_ms, ended)
+                ended = True
+                at -= high - low
+                _copy_out(s, word, low, high, at, time_ms, value)
                 if first < start_ms:
                     break
             chunk = previous
