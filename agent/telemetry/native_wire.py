@@ -40,7 +40,7 @@ _SPANS, _DELTAS, _COUNTS = 5, 7, 9  # two each: negative, positive
 def decode_histogram(message: bytes) -> FloatHistogram:
     """Raises InvalidHistogram where the message is malformed or its spans do not fit its buckets. What
     Prometheus checks beyond that is ``validate_histogram``'s."""
-    raw = np.frombuffer(message, np.uint8)
+    raw = np.frombuffer(bytes(message), np.uint8)
     room = len(raw) + 1
     bits, sizes = np.zeros(6, np.uint64), np.zeros(11, np.int64)
     spans, counts, custom = np.empty((4, room), np.int64), np.empty((2, room)), np.empty(room)
@@ -49,6 +49,13 @@ def decode_histogram(message: bytes) -> FloatHistogram:
     if error:
         raise InvalidHistogram(_TEXTS[error])
     return _built(bits, sizes, counts, custom, index)
+
+
+def warm_up() -> None:
+    """Compiles the kernels of native histograms, or loads them from the cache."""
+    h = decode_histogram(encode_histogram(FloatHistogram(positive=Side.at(1, np.ones(2)), count=2.0)))
+    h.add(h)
+    h.detect_reset(h)
 
 
 def _built(bits, sizes, counts, custom, index) -> FloatHistogram:  # type: ignore[no-untyped-def]

@@ -83,8 +83,7 @@ def by_histogram(labels: LabelTable, bound: F64, rows: I64) -> Buckets:
 
 def quantiles(q: F64, buckets: Buckets, value: F64, present: Bool) -> tuple[F64, Bool, Repairs]:
     """``(value, present, repairs)``, the first two of shape (histograms, steps); ``q`` has one a step."""
-    shape = (len(buckets), value.shape[1])
-    out, found = np.zeros(shape), np.zeros(shape, np.bool_)
+    out, found, q, value, present = _prepared(buckets, value, present, q)
     counts = np.zeros((3, len(buckets)), np.int64)
     extremes = np.empty((3, len(buckets)))
     extremes[0], extremes[1], extremes[2] = math.inf, -math.inf, 0.0
@@ -94,10 +93,32 @@ def quantiles(q: F64, buckets: Buckets, value: F64, present: Bool) -> tuple[F64,
 
 def fractions(lower: F64, upper: F64, buckets: Buckets, value: F64, present: Bool) -> tuple[F64, Bool]:
     """The share of observations between two values, one each a step: ``(value, present)``."""
-    shape = (len(buckets), value.shape[1])
-    out, found = np.zeros(shape), np.zeros(shape, np.bool_)
+    out, found, lower, value, present = _prepared(buckets, value, present, lower)
+    upper = np.require(upper, requirements="CW")
     _fractions(lower, upper, buckets.offsets, buckets.row, buckets.bound, value, present, out, found)
     return out, found
+
+
+def _prepared(buckets: Buckets, value: F64, present: Bool, scalar: F64) -> tuple[F64, Bool, F64, F64, Bool]:
+    """Room for ``(value, present)`` of the result, and the arguments in the one layout that is compiled."""
+    shape = (len(buckets), value.shape[1])
+    return (
+        np.zeros(shape),
+        np.zeros(shape, np.bool_),
+        np.require(scalar, requirements="CW"),
+        np.require(value, requirements="CW"),
+        np.require(present, requirements="CW"),
+    )
+
+
+def warm_up() -> None:
+    """Compiles the kernels, or loads them from the cache."""
+    labels = LabelTable((BUCKET,), np.array([[0], [1]], np.int32), (("1", "+Inf"),))
+    bound, readable = bounds_of(labels)
+    buckets = by_histogram(labels, bound, np.flatnonzero(readable))
+    value, present = np.ones((2, 1)), np.ones((2, 1), np.bool_)
+    quantiles(np.array([0.5]), buckets, value, present)
+    fractions(np.array([0.0]), np.array([1.0]), buckets, value, present)
 
 
 @njit(cache=True, nogil=True, error_model="numpy", inline="always")

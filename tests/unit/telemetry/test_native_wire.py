@@ -5,6 +5,7 @@ import struct
 
 import pytest
 
+from agent.telemetry import native_wire
 from agent.telemetry.batch import STALE_NAN_BITS
 from agent.telemetry.native import (
     CounterReset,
@@ -138,3 +139,8 @@ def test_spans() -> None:
     h = parse_literal("{{buckets:[1 2 0 0 3] offset:-1}}").compact()
     assert spans_of(h.positive) == [(-1, 2), (2, 1)]
     assert spans_of(h.negative) == []
+
+
+def test_after_warming_up_the_kernels_are_there() -> None:
+    native_wire.warm_up()
+    assert native_wire._decode.signatures

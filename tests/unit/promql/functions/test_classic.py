@@ -142,3 +142,17 @@ def test_many_histograms_at_once_as_one_by_one() -> None:
     found = classic.quantiles(np.full(steps, 0.7), parts, value, present)[0]
     for name, row in zip(parts.labels.column("h"), found, strict=True):
         assert row.tolist() == pytest.approx(expected[name], rel=1e-12)
+
+
+def test_after_warming_up_the_kernels_are_there() -> None:
+    classic.warm_up()
+    assert classic._quantiles.signatures
+    assert classic._fractions.signatures
+
+
+def test_arrays_of_any_layout_use_the_one_compiled_kernel() -> None:
+    parts, value, present = vector([({"le": le}, [count, count]) for le, count in FOUR])
+    classic.quantiles(np.full(2, 0.5), parts, value, present)
+    compiled = len(classic._quantiles.signatures)
+    classic.quantiles(np.broadcast_to(0.5, 2), parts, np.asfortranarray(value), present[:, ::-1])
+    assert len(classic._quantiles.signatures) == compiled
