@@ -20,6 +20,7 @@ from agent.telemetry.frames import F64, I64, Bool
 from agent.telemetry.labels import METRIC_NAME
 from agent.telemetry.native import FloatHistogram
 
+Column = np.ndarray[Any, Any]
 Kernel = Callable[[I64, I64, F64, I64, int], tuple[F64, Bool]]
 """``(offsets, time_ms, value, ends_ms, range_ms)`` to value and present, both ``(series, steps)``."""
 
@@ -42,10 +43,18 @@ def numbers(arguments: Sequence[Argument], place: int) -> F64:
 def run(kernel: Callable[..., Any], windows: Windows, *more: Any) -> tuple[F64, Bool]:
     """One call of a kernel over all floats of a range vector."""
     chosen = windows.selection
-    value, present = kernel(
-        chosen.offsets, chosen.time_ms, chosen.value, windows.ends_ms, windows.range_ms, *more
-    )
+    columns = (chosen.offsets, chosen.time_ms, chosen.value, windows.ends_ms)
+    others = [_locked(one) if isinstance(one, np.ndarray) else one for one in more]
+    value, present = kernel(*map(_locked, columns), windows.range_ms, *others)
     return value, present
+
+
+def _locked(column: Column) -> Column:
+    """A view that cannot be written to. To the compiler that is another type, and columns that came from
+    another process are such: so there is one compiled form for all."""
+    view = np.ascontiguousarray(column).view()
+    view.flags.writeable = False
+    return view
 
 
 @dataclass(frozen=True, slots=True)
