@@ -14,7 +14,7 @@ from agent.telemetry.exposition_number import POWERS, parse_floats, parse_intege
 NORMAL_NAN = 0x7FF8000000000001
 
 
-def columns(texts: list[bytes]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # type: ignore[type-arg]
+def columns(texts: list[bytes]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     raw = np.frombuffer(b"|".join(texts) + b"|", np.uint8)
     length = np.asarray([len(text) for text in texts], np.int64)
     return raw, np.concatenate([[0], np.cumsum(length + 1)[:-1]]).astype(np.int64), length

@@ -140,10 +140,11 @@ white = st.sampled_from(["", " ", "\t", "  "])
 
 @st.composite
 def lines(draw: st.DrawFn) -> str:
-    labels = draw(st.dictionaries(label_names, values, max_size=3))
+    labels: dict[str, str] = draw(st.dictionaries(label_names, values, max_size=3))
     gap = draw(white)
     inside = f"{gap},{gap}".join(f'{name}{gap}="{value}"' for name, value in labels.items())
-    braces = f"{gap}{{{inside}}}" if labels or draw(st.booleans()) else ""
+    empty: bool = draw(st.booleans())
+    braces = f"{gap}{{{inside}}}" if labels or empty else ""
     value = draw(st.floats(allow_nan=False).map(repr))
     time = draw(st.one_of(st.just(""), st.integers(-(10**14), 10**14).map(" {}".format)))
     return f"{draw(names)}{braces} {value}{time}{gap}\n"
