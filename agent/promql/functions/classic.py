@@ -94,7 +94,7 @@ def quantiles(q: F64, buckets: Buckets, value: F64, present: Bool) -> tuple[F64,
 def fractions(lower: F64, upper: F64, buckets: Buckets, value: F64, present: Bool) -> tuple[F64, Bool]:
     """The share of observations between two values, one each a step: ``(value, present)``."""
     out, found, lower, value, present = _prepared(buckets, value, present, lower)
-    upper = np.require(upper, requirements="CW")
+    upper = np.require(upper, requirements=("C", "W"))
     _fractions(lower, upper, buckets.offsets, buckets.row, buckets.bound, value, present, out, found)
     return out, found
 
@@ -105,9 +105,9 @@ def _prepared(buckets: Buckets, value: F64, present: Bool, scalar: F64) -> tuple
     return (
         np.zeros(shape),
         np.zeros(shape, np.bool_),
-        np.require(scalar, requirements="CW"),
-        np.require(value, requirements="CW"),
-        np.require(present, requirements="CW"),
+        np.require(scalar, requirements=("C", "W")),
+        np.require(value, requirements=("C", "W")),
+        np.require(present, requirements=("C", "W")),
     )
 
 
