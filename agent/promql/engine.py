@@ -121,9 +121,8 @@ class Engine:
     ) -> tuple[Value, Annotations, int]:
         notes = Annotations(query.text)
         evaluation = self.evaluation(self.options, storage, token, notes)
-        root = preprocess(query.root, grid)
         try:
-            value = evaluation.evaluate(root, grid)
+            value = evaluation.evaluate(preprocess(query.root, grid), grid)
         except RecursionError:
             raise ExecutionError("the query is nested too deeply to be evaluated") from None
         if isinstance(value, Matrix) and self.options.delayed_name_removal:

@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from agent.promql.errors import ExecutionError
-from agent.promql.functions.regex import WholeMatch
 from agent.promql.labelsets import labels_text
+from agent.promql.matchers import fits, selects_all
 from agent.promql.selectors import holds_histogram, taken
 from agent.promql.sets import masked
 from agent.promql.values import Matcher, Matrix
@@ -33,18 +33,11 @@ def with_info(base: Matrix, matchers: tuple[Matcher, ...], fetch: Fetch) -> Matr
     base = replace(base, drop_name=np.empty(0, np.bool_))
     identities = _identities(base.labels.take(np.flatnonzero(~ignored)))
     if not identities:
-        return base if all(fits(m, "") for m in data) else taken(base, np.flatnonzero(ignored))
+        return base if selects_all(data) else taken(base, np.flatnonzero(ignored))
     info = fetch((*(by_name or (_TARGET_INFO,)), *identities, *data))
     if holds_histogram(info).any():
         raise ExecutionError("info sample should be float")
     return _enriched(base, ignored, _newest(info), data)
-
-
-def fits(matcher: Matcher, value: str) -> bool:
-    """Whether a matcher fits a label's value ("" where it is absent)."""
-    if matcher.op in ("=", "!="):
-        return (value == matcher.value) == (matcher.op == "=")
-    return WholeMatch(matcher.value).matches([value])[0] == (matcher.op == "=~")
 
 
 def _identities(table: LabelTable) -> tuple[Matcher, ...]:
@@ -100,7 +93,7 @@ def _settle(info: Matrix, rows: list[Labels], group: list[int], shown: Bool) -> 
 
 
 def _enriched(base: Matrix, ignored: Bool, info: _Info, data: tuple[Matcher, ...]) -> Matrix:
-    needed = not all(fits(m, "") for m in data)
+    needed = not selects_all(data)
     wanted = {m.name for m in data}
     parts: list[tuple[int, Bool, Labels]] = []
     everywhere = np.ones(base.value.shape[1], np.bool_)

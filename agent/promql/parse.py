@@ -17,8 +17,8 @@ import promql_parser
 from agent.promql import shape
 from agent.promql.durations import DurationParser
 from agent.promql.errors import ParseError
-from agent.promql.functions.regex import WholeMatch
 from agent.promql.lex import DURATION, IDENTIFIER, NUMBER, SYMBOL, Token, tokens_of
+from agent.promql.matchers import fits, selects_all
 from agent.promql.tree import (
     TRIMS,
     Aggregation,
@@ -68,15 +68,12 @@ def parse(query: str, dialect: Dialect = EVERYTHING) -> Expr:
         root = shape.Builder(query, tokens, durations).build_all(grammar)
     except RecursionError:
         raise ParseError("nesting is too deep", query) from None
-    exempt = {
-        id(node.args[1])
-        for node in walk(root)
-        if isinstance(node, Call) and node.name == "info" and node.args[1:]
-    }
+    infos = [node for node in walk(root) if isinstance(node, Call) and node.name == "info"]
+    exempt = {id(node.args[1]) for node in infos if node.args[1:]}
     for node in walk(root):
         _check(node, dialect, query)
-        if isinstance(node, VectorSelector) and id(node) not in exempt and _selects_all(node):
-            raise ParseError("vector selector must contain at least one non-empty matcher", query, node.pos)
+        if isinstance(node, VectorSelector):
+            _check_matchers(node, exempt, query)
     return root
 
 
@@ -199,16 +196,15 @@ def _check(node: Expr, dialect: Dialect, query: str) -> None:
         raise ParseError(refused, query, node.pos)
 
 
-def _selects_all(node: VectorSelector) -> bool:
-    """Whether no matcher asks for a label that is there."""
-    for matcher in node.matchers:
-        if matcher.op in ("=", "!="):
-            fits_nothing = (matcher.value == "") == (matcher.op == "=")
-        else:
-            fits_nothing = WholeMatch(matcher.value).matches([""])[0] == (matcher.op == "=~")
-        if not fits_nothing:
-            return False
-    return True
+def _check_matchers(node: VectorSelector, exempt: set[int], query: str) -> None:
+    try:
+        empty = selects_all(node.matchers)
+        for matcher in node.matchers:
+            fits(matcher, "")
+    except ValueError as error:
+        raise ParseError(str(error), query, node.pos) from error
+    if empty and id(node) not in exempt:
+        raise ParseError("vector selector must contain at least one non-empty matcher", query, node.pos)
 
 
 def _computed(node: Expr) -> bool:
