@@ -32,12 +32,14 @@ class LogPositions:
         """Where the newest record's definitions begin; 0 before the first."""
         return self._defined_since or 0
 
-    def add(self, position: int, defined_since: int, youngest_ms: int | None) -> None:
-        """A record was applied; ``youngest_ms`` is the newest time in it, None where it has none."""
-        self._defined_since = defined_since
+    def add(self, position: int, defined_since: int | None, youngest_ms: int | None) -> None:
+        """A record was applied; ``youngest_ms`` is the newest time in it, None where it has none.
+        ``defined_since`` None: reading it again defines its series, whatever lies before it."""
+        if defined_since is not None:
+            self._defined_since = defined_since
         if youngest_ms is None:
             return
-        low = min(position, defined_since)
+        low = position if defined_since is None else min(position, defined_since)
         last = self._stretches[-1] if self._stretches else None
         if last and position - last.start < STRETCH_BYTES:
             last.low = min(last.low, low)

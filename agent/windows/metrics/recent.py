@@ -136,7 +136,7 @@ class Recent:
     def _note(self, batch: SampleBatch, position: int) -> None:
         times = [int(t.max()) for t in (batch.time_ms, batch.histogram_time_ms) if len(t)]
         youngest = max(times, default=None)
-        since = int(batch.defined_since[0]) if len(batch.defined_since) else position
+        since = int(batch.defined_since[0]) if len(batch.defined_since) else None
         if youngest is not None:
             self.max_time_ms = max(youngest, self.max_time_ms or youngest)
             youngest = youngest if youngest >= self.head.accept_from_ms else None

@@ -42,7 +42,9 @@ _Items = dict[int, list[tuple[int, bytes]]]  # by place of the series, in the or
 @dataclass(frozen=True, slots=True)
 class MetricLimits:
     """``max_query_samples`` and ``max_query_series`` bound what one ``select`` gathers; ``decoded_bytes`` what
-    is kept of decoded blocks."""
+    is kept of decoded blocks. Blocks end at multiples of ``block_ms`` of event time, once that has come
+    ``out_of_order_ms`` further. A series is forgotten when it has brought nothing for the retention and for
+    ``idle_ms``: whoever defines series now and then has said so again by then."""
 
     max_series: int = 1_000_000
     max_query_samples: int = 50_000_000
@@ -50,6 +52,7 @@ class MetricLimits:
     decoded_bytes: int = 128 << 20
     block_ms: int = 30 * 60_000
     out_of_order_ms: int = 10 * 60_000
+    idle_ms: int = 3 * 3_600_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,7 +292,7 @@ class MetricWindow:
     def _forget(self, time_ms: int) -> None:
         """Forget the series that are gone, where they are many; ids change."""
         with self._lock:
-            kept = self._recent.outlived(time_ms)
+            kept = self._recent.outlived(min(time_ms, (self.max_time_ms or 0) - self._limits.idle_ms))
             gone = len(self) - len(kept)
             if gone < max(FORGET_SERIES, FORGET_PART * len(self)):
                 return

@@ -29,3 +29,10 @@ def test_records_without_samples_need_nothing_but_definitions() -> None:
     assert positions.low == 100
     positions.add(200, 200, None)
     assert positions.low == 200
+
+
+def test_a_record_that_defines_its_series_itself_moves_no_generation() -> None:
+    positions = LogPositions()
+    positions.add(100, 90, None)
+    positions.add(5 * STRETCH_BYTES, None, 1000)
+    assert (positions.low, positions.defined_since) == (90, 90)

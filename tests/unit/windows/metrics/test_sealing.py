@@ -122,7 +122,7 @@ def test_a_seal_that_fails_loses_nothing(tmp_path: Path) -> None:
 
 
 def test_retention_deletes_blocks_and_forgets_series(tmp_path: Path) -> None:
-    made = window(max_series=5000, block_ms=16)
+    made = window(max_series=5000, block_ms=16, idle_ms=20)
     old = [series("old", n=str(i)) for i in range(1500)]
     made.append(batch({labels: [(10, 1.0)] for labels in [*old, UP]}), 0)
     made.seal(50, tmp_path)
