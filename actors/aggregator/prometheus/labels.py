@@ -30,7 +30,7 @@ async def series(doors: Doors, request: web.Request, form: Form) -> Reply:
     found = await doors.backend.series(form.tenant, _scope(form, limit, named=True))
     cut = 0 < limit < len(found)
     shown = found.take(slice(0, limit)) if cut else found
-    return Reply(Rendered(b"[", label_set_pieces(shown), b"]"), [TRUNCATED] if cut else [])
+    return Reply(Rendered(b"[", label_set_pieces(shown), b"]", shown.codes.size), [TRUNCATED] if cut else [])
 
 
 async def names(doors: Doors, request: web.Request, form: Form) -> Reply:

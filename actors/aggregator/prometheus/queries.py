@@ -84,7 +84,7 @@ async def exemplars(doors: Doors, request: web.Request, form: Form) -> Reply:
         + b"]}"
         for one in found
     )  # fmt: skip
-    return Reply(Rendered(b"[", iter((text,)), b"]"))
+    return Reply(Rendered(b"[", iter((text,)), b"]", len(found)))
 
 
 async def format_query(doors: Doors, request: web.Request, form: Form) -> Reply:
@@ -98,10 +98,18 @@ async def parse_query(doors: Doors, request: web.Request, form: Form) -> Reply:
 def _reply(found: Result, limit: int, stats: bytes) -> Reply:
     head, pieces, tail = _result(found, limit)
     cut = limit > 0 and isinstance(found.value, Matrix | Selection) and limit < len(found.value)
-    enclosed = Rendered(
-        f'{{"resultType":"{found.type}","result":'.encode() + head, pieces, tail + stats + b"}"
-    )
+    head = f'{{"resultType":"{found.type}","result":'.encode() + head
+    enclosed = Rendered(head, pieces, tail + stats + b"}", _cells(found))
     return Reply(enclosed, [*found.warnings, TRUNCATED] if cut else found.warnings, found.infos)
+
+
+def _cells(found: Result) -> int:
+    match found.value:
+        case Matrix() as matrix:
+            return matrix.value.size
+        case Selection() as selection:
+            return len(selection.value)
+    return 1
 
 
 def _result(found: Result, limit: int) -> tuple[bytes, Iterator[Piece], bytes]:

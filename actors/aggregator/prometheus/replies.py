@@ -22,6 +22,7 @@ JSON = "application/json"
 MAX_NOTES = 10  # of warnings, and of infos
 GZIP_FROM_BYTES = 1 << 10
 WHOLE_BYTES = 1 << 20  # an answer from here on is sent while it is made
+FEW_CELLS = 4096
 GZIP_LEVEL = 1  # what a hop in a data centre has time for
 _GZIP = 16 + zlib.MAX_WBITS
 
@@ -37,11 +38,13 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Rendered:
-    """JSON in the making: ``head``, then the pieces, then ``tail``."""
+    """JSON in the making: ``head``, then the pieces, then ``tail``. ``cells`` is how many numbers there are to
+    write; a few are not worth a thread."""
 
     head: bytes
     pieces: Iterator[Piece]
     tail: bytes
+    cells: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +73,8 @@ async def send(request: web.Request, reply: Reply | TextReply) -> web.StreamResp
         body = b'{"status":"success","data":' + orjson.dumps(reply.data) + _notes(reply)
         return _whole(body, headers, gzip=gzip)
     pieces = _enclosed(reply.data, _notes(reply))
+    if reply.data.cells <= FEW_CELLS:
+        return _whole(b"".join(pieces), headers, gzip=gzip)
     begin, whole = await asyncio.to_thread(_begin, pieces)
     if whole:
         return await asyncio.to_thread(_whole, begin, headers, gzip=gzip)

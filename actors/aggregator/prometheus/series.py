@@ -50,17 +50,30 @@ class Fragments:
 
 def fragments(table: LabelTable) -> Fragments:
     texts: list[bytes] = []
-    ids = np.full(table.codes.shape, -1, np.int32)
+    ids = np.empty(table.codes.shape, np.int32)
     for k, name in enumerate(table.names):
-        used, inverse = np.unique(table.codes[:, k], return_inverse=True)
+        used, place = _used(table.codes[:, k])
         prefix, values = json_text(name) + b":", table.values[k]
-        first = len(texts) - int(len(used) > 0 and used[0] < 0)
-        texts += [prefix + json_text(values[code]) for code in used.tolist() if code >= 0]
-        numbers = first + np.arange(len(used), dtype=np.int32)
-        ids[:, k] = np.where(used < 0, -1, numbers)[inverse.reshape(-1)]
+        ids[:, k] = np.where(place < 0, -1, place + len(texts))
+        texts += [prefix + json_text(values[code]) for code in used.tolist()]
     offsets = np.zeros(len(texts) + 1, np.int64)
     np.cumsum([len(text) for text in texts], out=offsets[1:])
     return Fragments(ids, np.frombuffer(b"".join(texts), np.uint8), offsets)
+
+
+def _used(codes: I32) -> tuple[I64, I64]:
+    """``(the codes in use, the place among them of each row's)``, -1 for -1."""
+    top = int(codes.max(initial=-1)) + 1
+    if top > 8 * len(codes) + 4096:  # few rows of a large window: sorting is cheaper than a table
+        found, inverse = np.unique(codes.astype(np.int64), return_inverse=True)
+        absent = int(len(found) > 0 and found[0] < 0)
+        return found[absent:], inverse.reshape(-1) - absent
+    seen = np.zeros(top + 1, np.bool_)  # the last is for -1
+    seen[codes] = True
+    used = np.flatnonzero(seen[:top]).astype(np.int64)
+    place = np.full(top + 1, -1, np.int64)
+    place[used] = np.arange(len(used))
+    return used, place[codes]
 
 
 def json_text(text: str) -> bytes:
