@@ -150,7 +150,7 @@ def _continued(group: RuleGroup, before: GroupRun | None) -> GroupRun:
 
 class Ruler:
     def __init__(self, settings: Settings, make_port: Callable[[Settings], RulePort] | None = None) -> None:
-        self._settings, self._make_port = settings, make_port or _http_port
+        self._settings, self._make_port = settings, make_port or _layer_port
         self._progress = Progress(RULER, "ruler")
         configure(settings.general.log_level, settings.general.log_format, RULER)
         self._rules: Rules | None = None
@@ -249,11 +249,12 @@ class Ruler:
 COUNTS = ("evaluations", "failures", "samples", "missed")
 
 
-def _http_port(settings: Settings) -> RulePort:
+def _layer_port(settings: Settings) -> RulePort:
     from actors.handles import connect
-    from actors.ruler_http import HttpRulePort
+    from actors.ruler_port import LayerRulePort
 
-    return HttpRulePort(settings, connect(settings).supervisor)
+    found = connect(settings)
+    return LayerRulePort(found.supervisor, found.aggregator, settings.gateway.auth_token)
 
 
 RulerActor = actor(Ruler, max_concurrency=100)

@@ -12,7 +12,9 @@ from actors.places import AGGREGATOR
 from actors.placing import actor
 from actors.ports import Health, Ports
 from actors.progress import Progress
+from agent.errors import Overloaded
 from agent.observe import configure
+from agent.promql.rule_groups import RuleSample
 from agent.settings import Settings
 from agent.store.database import Database
 from agent.store.incidents import IncidentStore
@@ -55,6 +57,12 @@ class RunningAggregator:
     async def metric_policy(self, version: int) -> MetricPolicy | None:
         """How metrics are kept; ``None`` where it is what ``version`` was, or nothing is set."""
         return self._aggregator.metric_policy(version) if self._aggregator is not None else None
+
+    async def rule_query(self, tenant: str, expr: str, time_ms: int) -> list[RuleSample]:
+        """What a rule's query gives. Raises QueryError."""
+        if self._aggregator is None:
+            raise Overloaded("the aggregator is starting")
+        return await self._aggregator.rule_query(tenant, expr, time_ms)
 
     async def _open(self) -> None:
         from actors.aggregator.prometheus.streams import StreamMetrics

@@ -18,12 +18,16 @@ from actors.aggregator.app import make_app
 from actors.aggregator.live import LiveHub
 from actors.aggregator.metric_policy import PolicyKeeper
 from actors.aggregator.metrics import Metrics
-from actors.aggregator.prometheus.backend import MetricBackend
+from actors.aggregator.prometheus.backend import MetricBackend, QueryOptions
+from actors.aggregator.prometheus.language import engine_options
 from actors.exporter import DatabaseExporter
 from actors.places import AGGREGATOR
 from actors.ports import Health, Ports
 from actors.tracing import Tracing
-from agent.errors import ObservabilityError, SettingsError
+from agent.errors import ObservabilityError, Overloaded, SettingsError
+from agent.promql.errors import ExecutionError
+from agent.promql.rule_groups import RuleSample, vector_of
+from agent.promql.values import Matrix
 from agent.settings import Settings
 from agent.store.database import Database
 from agent.store.metrics_config import MetricConfigStore
@@ -97,6 +101,17 @@ class Aggregator:
         """The policy of metrics, where it is another one than that of ``version``."""
         keeper = self._api.metric_policy
         return keeper.newer_than(version) if keeper is not None else None
+
+    async def rule_query(self, tenant: str, expr: str, time_ms: int) -> list[RuleSample]:
+        """The samples of a rule's query. Raises QueryError."""
+        if self._backend is None:
+            raise Overloaded("metrics are not served here")
+        where = self._settings.aggregator
+        options = QueryOptions(where.query_timeout_s, engine_options(where))
+        result = await self._backend.instant(tenant, expr, time_ms, options)
+        if not isinstance(result.value, Matrix | float):
+            raise ExecutionError(f"rule result is not a vector or scalar, but a {result.type}")
+        return vector_of(result.value)
 
     async def stop(self) -> None:
         self._state = "stopped"
