@@ -55,8 +55,6 @@ def _count(param: F64, series: int) -> I64 | None:
     """``param`` as whole numbers, at most the number of series; None where no step wants any."""
     if not len(param) or not (np.isnan(param) | (param >= 1)).any():
         return None
-    if not np.fmax.reduce(param) >= 1 and not np.isnan(param).any():
-        return None
     if np.isnan(param).any():
         raise ExecutionError("Parameter value is NaN")
     if param.min() <= -_INT64:
