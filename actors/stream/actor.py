@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -17,17 +18,23 @@ from actors.stream.core import Increment, Stream
 from actors.stream.journal import Journal
 from actors.stream.live import LiveFeed
 from actors.stream.lookup import find_log, find_samples, find_trace, red_series, source_infos
+from actors.stream.queries import Asked, MatcherSets, Queries
 from actors.stream.rebuild import rebuilt
 from actors.warm import load_ingest
 from agent.errors import Overloaded
 from agent.observe import configure
+from agent.promql.pushdown import Part
+from agent.promql.tree import Expr
+from agent.promql.values import Exemplars, Grid, Matcher, Selection
 from agent.settings import Settings
 from agent.telemetry.frames import Telemetry
+from agent.telemetry.labels import LabelTable
 from agent.windows.log import LogReader
 from agent.windows.tenant import Applied, TenantWindow
 
 READ_YOUR_WRITES_S = 5.0
 YIELD_RECORDS = 16
+RETRY_SEAL_S = 10.0
 
 
 class Increments(msgspec.Struct, frozen=True):
@@ -52,8 +59,10 @@ class SourceStream:
         self._stream = Stream(number, settings.streams, self._reader)
         self._live = LiveFeed(self._epoch)
         self._journal = Journal()
+        self._queries = Queries(self._stream)
         self._target = 0
         self._rebuilds = 0
+        self._sealing: asyncio.Task[None] | None = None
         self._applying = asyncio.Lock()
         self._applied = asyncio.Event()
 
@@ -106,6 +115,19 @@ class SourceStream:
             self._applied.set()
             self._applied = asyncio.Event()
             await self._rebuild()
+        if not self._sealing and self._stream.seals():
+            self._sealing = asyncio.create_task(self._seal())
+
+    async def _seal(self) -> None:
+        """Write the samples that are due to blocks, while records are applied."""
+        try:
+            for feed, cut_ms in self._stream.seals():
+                await asyncio.to_thread(feed.seal, cut_ms)
+        except Exception:  # what the disk refuses is tried again with the next record
+            structlog.get_logger().exception("samples could not be sealed", stream=self._number)
+            await asyncio.sleep(RETRY_SEAL_S)
+        finally:
+            self._sealing = None
 
     async def _rebuild(self) -> None:
         """Make the windows whose tables are full anew, while nothing is applied."""
@@ -171,6 +193,42 @@ class SourceStream:
         return await asyncio.to_thread(
             find_samples, self._stream, tenant, service, instance, metric, start_ns, end_ns
         )
+
+    async def part(self, tenant: str, node: Expr, grid: Grid, asked: Asked) -> Part:
+        """This stream's part of a query (``agent.promql.pushdown``)."""
+        self._check_ready()
+        return await self._queries.part(tenant, node, grid, asked)
+
+    async def cancel(self, query: int) -> None:
+        self._queries.cancel(query)
+
+    async def select(self, tenant: str, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> Selection:
+        self._check_ready()
+        return await self._queries.select(tenant, matchers, start_ms, end_ms)
+
+    async def series(self, tenant: str, sets: MatcherSets, start_ms: int, end_ms: int) -> LabelTable:
+        self._check_ready()
+        return await self._queries.series(tenant, sets, start_ms, end_ms)
+
+    async def label_names(self, tenant: str, sets: MatcherSets, start_ms: int, end_ms: int) -> list[str]:
+        self._check_ready()
+        return await self._queries.label_names(tenant, sets, start_ms, end_ms)
+
+    async def label_values(
+        self, tenant: str, name: str, sets: MatcherSets, start_ms: int, end_ms: int
+    ) -> list[str]:
+        self._check_ready()
+        return await self._queries.label_values(tenant, name, sets, start_ms, end_ms)
+
+    async def exemplars(self, tenant: str, sets: MatcherSets, start_ms: int, end_ms: int) -> list[Exemplars]:
+        self._check_ready()
+        return await self._queries.exemplars(tenant, sets, start_ms, end_ms)
+
+    async def metadata(self, tenant: str) -> dict[str, dict[str, str]]:
+        return await self._queries.metadata(tenant)
+
+    async def metric_stats(self, tenant: str, limit: int) -> dict[str, Any]:
+        return await self._queries.metric_stats(tenant, limit)
 
     def _publish(self, window: TenantWindow, applied: Applied) -> None:
         try:

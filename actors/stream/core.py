@@ -21,6 +21,7 @@ from agent.settings import StreamSettings
 from agent.telemetry.batch import Signal, SpanBatch
 from agent.telemetry.frames import MetricFrame, SpanFrame, Telemetry
 from agent.windows.log import LogReader
+from agent.windows.metrics.feed import MetricFeed
 from agent.windows.record import Record
 from agent.windows.tenant import Applied, TenantWindow
 
@@ -55,6 +56,7 @@ class Stream:
         self.number = number
         self._settings = settings
         self._reader = reader
+        self._blocks = reader.folder / "blocks"
         self.tenants: dict[str, Tenant] = {}
         self.position = reader.start()
         self.received_ns = 0
@@ -97,6 +99,8 @@ class Stream:
     def recover(self, on_increments: Callable[[list[Increment]], None] | None = None) -> None:
         """Apply everything that the log still holds. ``on_increments`` takes what would not fit if it waited
         for the first drain; with None it does."""
+        for folder in sorted(self._blocks.glob("*")):
+            self._tenant(folder.name)
         for _ in self.follow(self._reader.end()):
             if on_increments and self.crowded:
                 self._advance()
@@ -133,6 +137,14 @@ class Stream:
             and tenant.window.watermark_ns - tenant.since_ns >= tenant.patience * window_ns
         ]
 
+    def seals(self) -> list[tuple[MetricFeed, int]]:
+        """Whose samples are to be sealed, and up to which time in ms."""
+        due = [
+            (tenant.window.metrics, tenant.window.metrics.seal_due(tenant.window.watermark_ns))
+            for tenant in self.tenants.values()
+        ]
+        return [(feed, cut_ms) for feed, cut_ms in due if cut_ms is not None]
+
     def watermarks(self) -> dict[str, int]:
         return {name: tenant.window.watermark_ns for name, tenant in self.tenants.items()}
 
@@ -154,9 +166,7 @@ class Stream:
     def _apply(self, record: Record) -> tuple[TenantWindow, Applied] | None:
         self.received_ns = max(self.received_ns, record.meta.received_ns)
         name = record.meta.tenant
-        if name not in self.tenants:
-            self.tenants[name] = Tenant(TenantWindow(name, self.number, self._settings))
-        tenant = self.tenants[name]
+        tenant = self._tenant(name)
         tenant.last_received_ns = max(tenant.last_received_ns, record.meta.received_ns)
         applied = tenant.window.apply(record)
         self._touched.add(name)
@@ -166,6 +176,12 @@ class Stream:
         if applied.signal is Signal.SPANS:
             tenant.red.observe(span_frame(tenant.window, applied))
         return tenant.window, applied
+
+    def _tenant(self, name: str) -> Tenant:
+        if name not in self.tenants:
+            feed = MetricFeed(self._settings, self._blocks / name)
+            self.tenants[name] = Tenant(TenantWindow(name, self.number, self._settings, feed))
+        return self.tenants[name]
 
     def _advance(self) -> None:
         """Move the watermarks of the tenants that sent something."""
@@ -179,7 +195,8 @@ class Stream:
         """Keep the windows within their bytes, and the log within what the windows refer to."""
         horizon = self.received_ns - int(TENANT_IDLE_S * 1e9)
         for name in [name for name, tenant in self.tenants.items() if tenant.last_received_ns < horizon]:
-            del self.tenants[name]
+            if not self.tenants[name].window.metrics.window.blocks:
+                del self.tenants[name]
         while self.nbytes > self._settings.max_window_bytes:
             largest = max(self.tenants.values(), key=lambda tenant: tenant.window.nbytes)
             if not largest.window.evict_oldest():

@@ -24,7 +24,7 @@ def rebuilt(stream: Stream, name: str, settings: StreamSettings, reader: LogRead
     """The tenant as the log up to the stream's position has it. The caller has drained the stream, and
     applies nothing until the result is in its place."""
     old = stream.tenants[name]
-    window = TenantWindow(name, stream.number, settings)
+    window = TenantWindow(name, stream.number, settings, old.window.metrics, replayed=True)
     fresh = Tenant(window, store=old.store, last_received_ns=old.last_received_ns)
     low = old.window.low_position
     for done, record in enumerate(reader.read(stream.position if low is None else low, stream.position)):

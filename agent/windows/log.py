@@ -183,7 +183,7 @@ class LogReader:
     """Reads records as views of the mapped files. A file stays mapped while somebody holds a view of it."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
+        self.folder = self._folder = folder
         self._maps: dict[int, memoryview] = {}
         folder.mkdir(parents=True, exist_ok=True)
 

@@ -38,12 +38,15 @@ class Sources:
         self.changes: list[ChangeEvent] = []
         self._table: tuple[Source, ...] = ()
 
-    def code(self, resource: bytes, parse: Callable[[], Attributes], time_ns: int) -> int:
+    def code(
+        self, resource: bytes, parse: Callable[[], Attributes], time_ns: int, *, replaces: bool = True
+    ) -> int:
         """The code of the source that a Resource message describes; -1 where the limit is reached.
-        ``parse`` reads its attributes, and is called for bytes not seen before only."""
+        ``parse`` reads its attributes, and is called for bytes not seen before only. ``replaces`` says that a
+        new instance takes the place of the one before; targets of scraping stand side by side."""
         code = self._code_of_resource.get(resource)
         if code is None:
-            code = self._register(parse(), time_ns)
+            code = self._register(parse(), time_ns, replaces=replaces)
             if code >= 0 and len(self._code_of_resource) < 4 * self._limit:
                 self._code_of_resource[resource] = code
         return code
@@ -89,14 +92,15 @@ class Sources:
             self._table = tuple(state.source for state in self.states)
         return self._table
 
-    def _register(self, attributes: Attributes, time_ns: int) -> int:
+    def _register(self, attributes: Attributes, time_ns: int, *, replaces: bool) -> int:
         source = Source.of(attributes, self._tenant)
         code = self._code_of_source.get(source)
         if code is not None:
             return code
         if self.full:
             return -1
-        self._note_change(source, time_ns)
+        if replaces:
+            self._note_change(source, time_ns)
         code = len(self.states)
         self.states.append(SourceState(source, dict(attributes), time_ns, time_ns))
         self._code_of_source[source] = code

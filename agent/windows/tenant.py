@@ -45,10 +45,12 @@ from agent.telemetry.frames import (
     Telemetry,
 )  # fmt: skip
 from agent.telemetry.otlp_attributes import point_labels, resource_attributes
+from agent.telemetry.samples import SAMPLES, from_sample_columns
 from agent.telemetry.shapes import shape_hashes, shape_text
 from agent.telemetry.source import Source
 from agent.windows.columns import Columns, ColumnWindow
 from agent.windows.hashindex import HashIndex, SeenSet
+from agent.windows.metrics.feed import MetricFeed
 from agent.windows.record import Record
 from agent.windows.sources import Sources
 from agent.windows.texts import Texts
@@ -85,7 +87,18 @@ class Applied:
 
 
 class TenantWindow:
-    def __init__(self, tenant: str, stream: int, settings: StreamSettings) -> None:
+    """``replayed``: the window is to replace another, whose rows the log is about to bring again; ``metrics``
+    has had them."""
+
+    def __init__(
+        self,
+        tenant: str,
+        stream: int,
+        settings: StreamSettings,
+        metrics: MetricFeed,
+        *,
+        replayed: bool = False,
+    ) -> None:
         self.tenant = tenant
         self._stream = stream
         self._settings = settings
@@ -100,6 +113,9 @@ class TenantWindow:
         self.spans = ColumnWindow(SPAN_SCHEMA, "end_ns", span_ns)
         self.logs = ColumnWindow(LOG_SCHEMA, "time_ns", span_ns)
         self.samples = ColumnWindow(SAMPLE_SCHEMA, "time_ns", span_ns)
+        self.metrics = metrics
+        self._owners = self.metrics.owners(self.sources)
+        self._replayed = replayed
         self._seen_spans = SeenSet()
         self._seen_bodies = SeenSet(1 << 16)
         self._fresh: list[tuple[I32, I64, npt.NDArray[np.float64]]] = []
@@ -123,11 +139,16 @@ class TenantWindow:
     @property
     def low_position(self) -> int | None:
         """The lowest log position that the window still refers to; None when it is empty."""
-        lows = (w.low_position for w in (self.spans, self.logs, self.samples))
+        lows = (w.low_position for w in (self.spans, self.logs, self.samples, self.metrics.window))
         return min((low for low in lows if low is not None), default=None)
 
     def apply(self, record: Record) -> Applied | None:
         """Take the rows of a log record in. None where none of them is new."""
+        if record.meta.signal == SAMPLES:
+            arrived = from_sample_columns(record.columns)
+            for owner, samples, last_ms in self.metrics.take(arrived, record.position, self._owners):
+                self.sources.saw(owner, Signal.METRICS.value, samples, last_ms * 1_000_000)
+            return None
         signal = Signal(record.meta.signal)
         batch = from_columns(signal, record.columns)
         source = self._source_codes(batch, _times(batch))
@@ -140,6 +161,8 @@ class TenantWindow:
         elif isinstance(batch, LogBatch):
             code = self._append_logs(batch, rows, taken, record)
         else:
+            if not self._replayed:
+                self.metrics.translate(batch, rows, record.position)
             rows, taken, code = self._append_samples(batch, rows, taken, record)
         self._count(signal, taken, _times(batch)[rows])
         return Applied(signal, batch, rows, taken, code, record.position)
@@ -147,6 +170,7 @@ class TenantWindow:
     def advance(self) -> None:
         """Move the watermark to where the rows have come, and let go of what is older than the window."""
         self.watermark_ns = max(self.watermark_ns, self.sources.watermark_ns(self._settings.window_s))
+        self.metrics.advance(self.watermark_ns)
         horizon = self.watermark_ns - int(self._settings.window_s * 1e9)
         for window in (self.spans, self.logs, self.samples):
             window.evict_before(horizon)
@@ -154,6 +178,7 @@ class TenantWindow:
     def inherit(self, old: TenantWindow) -> None:
         """Take over what the log does not tell of a window that this one, made of the same rows, replaces."""
         self.watermark_ns = max(self.watermark_ns, old.watermark_ns)
+        self._replayed = False
         self.left_out = old.left_out
         self.sources.inherit(old.sources, self.watermark_ns - int(self._settings.window_s * 1e9))
 

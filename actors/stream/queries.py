@@ -1,0 +1,135 @@
+"""What a stream answers of its Prometheus series: its part of a query, raw samples, labels, exemplars, figures.
+
+The work is done in threads, by kernels that let go of the interpreter, so that a query does not hold up the
+log. A query is known by a number that its asker gives it, and stops soon after ``cancel``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
+
+from actors.stream.core import Stream
+from agent.promql.options import Deadline, EngineOptions
+from agent.promql.pushdown import Part, part_of
+from agent.promql.tree import Expr
+from agent.promql.values import Exemplars, Grid, Matcher, Selection
+from agent.telemetry.labels import LabelTable, concat_tables
+from agent.telemetry.native import decode_histogram
+from agent.windows.metrics.window import MetricLimits, MetricWindow
+
+Result = TypeVar("Result")
+MatcherSets = Sequence[Sequence[Matcher]]
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """The query that a call belongs to: its number, text and limits."""
+
+    number: int
+    text: str
+    options: EngineOptions
+    timeout_s: float
+
+
+class MetricQueries(Protocol):
+    """Times are Unix ms, ranges inclusive at both ends. A tenant that sent nothing here has no series."""
+
+    async def part(self, tenant: str, node: Expr, grid: Grid, asked: Asked) -> Part: ...
+
+    async def select(
+        self, tenant: str, matchers: Sequence[Matcher], start_ms: int, end_ms: int
+    ) -> Selection: ...
+
+    async def series(self, tenant: str, sets: MatcherSets, start_ms: int, end_ms: int) -> LabelTable: ...
+
+    async def label_names(self, tenant: str, sets: MatcherSets, start_ms: int, end_ms: int) -> list[str]: ...
+
+    async def label_values(
+        self, tenant: str, name: str, sets: MatcherSets, start_ms: int, end_ms: int
+    ) -> list[str]: ...
+
+    async def exemplars(
+        self, tenant: str, sets: MatcherSets, start_ms: int, end_ms: int
+    ) -> list[Exemplars]: ...
+
+    async def metadata(self, tenant: str) -> dict[str, dict[str, str]]: ...
+
+    async def metric_stats(self, tenant: str, limit: int) -> dict[str, Any]: ...
+
+
+class Queries:
+    def __init__(self, stream: Stream) -> None:
+        self._stream = stream
+        self._running: dict[int, Deadline] = {}
+
+    def cancel(self, number: int) -> None:
+        if number in self._running:
+            self._running[number].cancel()
+
+    async def part(self, tenant: str, node: Expr, grid: Grid, asked: Asked) -> Part:
+        window = self._window(tenant)
+        token = Deadline(time.monotonic, time.monotonic() + asked.timeout_s)
+        self._running[asked.number] = token
+        try:
+            return await asyncio.to_thread(part_of, node, grid, asked.text, asked.options, window, token)
+        finally:
+            self._running.pop(asked.number, None)
+
+    async def select(self, tenant: str, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> Selection:
+        return await asyncio.to_thread(_selected, self._window(tenant), matchers, start_ms, end_ms)
+
+    async def series(self, tenant: str, sets: MatcherSets, start_ms: int, end_ms: int) -> LabelTable:
+        def found(window: MetricWindow) -> LabelTable:
+            tables = [window.series(matchers, start_ms, end_ms) for matchers in sets or [()]]
+            return concat_tables(tables).group()[1].compacted()
+
+        return await self._read(tenant, found)
+
+    async def label_names(self, tenant: str, sets: MatcherSets, start_ms: int, end_ms: int) -> list[str]:
+        def found(window: MetricWindow) -> list[str]:
+            return _union(window.label_names(matchers, start_ms, end_ms) for matchers in sets or [()])
+
+        return await self._read(tenant, found)
+
+    async def label_values(
+        self, tenant: str, name: str, sets: MatcherSets, start_ms: int, end_ms: int
+    ) -> list[str]:
+        def found(window: MetricWindow) -> list[str]:
+            return _union(window.label_values(name, matchers, start_ms, end_ms) for matchers in sets or [()])
+
+        return await self._read(tenant, found)
+
+    async def exemplars(self, tenant: str, sets: MatcherSets, start_ms: int, end_ms: int) -> list[Exemplars]:
+        def found(window: MetricWindow) -> list[Exemplars]:
+            return [one for matchers in sets for one in window.exemplars(matchers, start_ms, end_ms)]
+
+        return await self._read(tenant, found)
+
+    async def metadata(self, tenant: str) -> dict[str, dict[str, str]]:
+        return self._window(tenant).metadata()
+
+    async def metric_stats(self, tenant: str, limit: int) -> dict[str, Any]:
+        return await self._read(tenant, lambda window: window.stats(limit))
+
+    async def _read(self, tenant: str, read: Callable[[MetricWindow], Result]) -> Result:
+        return await asyncio.to_thread(read, self._window(tenant))
+
+    def _window(self, tenant: str) -> MetricWindow:
+        held = self._stream.tenants.get(tenant)
+        return held.window.metrics.window if held else _NOTHING
+
+
+def _selected(window: MetricWindow, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> Selection:
+    found = window.select(matchers, start_ms, end_ms)
+    return Selection(found.labels.compacted(), found.offsets, found.time_ms, found.value, found.histograms)
+
+
+def _union(lists: Any) -> list[str]:
+    return sorted(set().union(*lists))
+
+
+_NOTHING = MetricWindow(MetricLimits(max_series=1), decode_histogram)

@@ -1,0 +1,202 @@
+"""A query over several streams: what each of them can compute by itself is computed there.
+
+A series lies in one stream. So a part of the tree that treats every series for itself (``rate(x[5m]) > 0``)
+is evaluated where the series are, and its rows are put side by side; an aggregation over such a part travels
+as one row a group and stream, and is aggregated once more. Everything else is evaluated here, over what
+the parts gave. Raw samples travel only where a query's own value is a range vector.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+
+from agent.promql.aggregate import aggregate
+from agent.promql.annotations import Annotations
+from agent.promql.errors import TOO_MANY_SAMPLES, QueryLimit
+from agent.promql.evaluate import Evaluation, Value, nothing
+from agent.promql.functions import FUNCTIONS
+from agent.promql.labelsets import merged
+from agent.promql.options import EngineOptions, Token
+from agent.promql.tree import (
+    MATRIX,
+    SCALAR,
+    VECTOR,
+    Aggregation,
+    Binary,
+    Call,
+    Expr,
+    MatrixSelector,
+    Negation,
+    NumberLiteral,
+    Paren,
+    StepInvariant,
+    Subquery,
+    VectorSelector,
+    walk,
+)
+from agent.promql.values import Grid, Matrix, Storage
+from agent.telemetry.labels import concat_tables
+
+# They look at all series together, at names that others may bear, or at no series at all.
+_OF_ALL = frozenset(
+    {
+        "absent", "absent_over_time", "histogram_fraction", "histogram_quantile", "histogram_quantiles", "info",
+        "label_join", "label_replace", "scalar", "sort", "sort_by_label", "sort_by_label_desc", "sort_desc",
+        "time", "vector",
+    }
+)  # fmt: skip
+# How the rows of the streams are aggregated once more. Of a mean travel the sum and the count.
+_AGAIN = {"sum": "sum", "count": "sum", "min": "min", "max": "max", "group": "group", "topk": "topk",
+          "bottomk": "bottomk", "avg": "avg"}  # fmt: skip
+_MEAN = ("sum", "count")
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What one stream found: a matrix, of a mean two; the raw samples it read and its annotations."""
+
+    matrices: tuple[Matrix, ...]
+    samples: int
+    warnings: tuple[str, ...]
+    infos: tuple[str, ...]
+
+
+@runtime_checkable
+class Streams(Storage, Protocol):
+    """A storage in several places."""
+
+    def parts(self, node: Expr, grid: Grid) -> Sequence[Part]:
+        """``part_of`` of every place for a node that ``travels``."""
+        ...
+
+
+def travels(node: Expr) -> bool:
+    """Whether a node's value can be put together from those of the streams."""
+    if isinstance(node, Aggregation):
+        constant = node.param is None or isinstance(node.param, NumberLiteral)
+        return node.op in _AGAIN and constant and _by_series(node.expr)
+    return _by_series(node)
+
+
+def part_of(
+    node: Expr, grid: Grid, query: str, options: EngineOptions, storage: Storage, token: Token
+) -> Part:
+    """What a stream contributes to a node. Raises QueryError."""
+    notes = Annotations(query)
+    evaluation = Evaluation(options, storage, token, notes)
+    if isinstance(node, Aggregation) and node.op == "avg":
+        inner = evaluation.matrix(node.expr, grid)
+        found = tuple(aggregate(replace(node, op=op), inner, None, grid, notes) for op in _MEAN)
+    else:
+        found = (evaluation.matrix(node, grid),)
+    compact = tuple(replace(matrix, labels=matrix.labels.compacted()) for matrix in found)
+    return Part(compact, evaluation.samples, tuple(notes.warnings), tuple(notes.infos))
+
+
+class StreamsEvaluation(Evaluation):
+    """An evaluation whose storage is ``Streams``."""
+
+    def evaluate(self, node: Expr, grid: Grid) -> Value:
+        if grid.end_ms < grid.start_ms or not travels(node):
+            return super().evaluate(node, grid)
+        self.token.check()
+        parts = self._streams().parts(node, grid)
+        if isinstance(node, Aggregation):
+            if any(part.warnings or _with_histograms(part) for part in parts):
+                # What is left out of a mixed group can be told only from all of its series.
+                return super().evaluate(node, grid)
+            self._note(parts)
+            return self._aggregated(node, grid, parts)
+        self._note(parts)
+        return merged(side_by_side([part.matrices[0] for part in parts], grid))
+
+    def _aggregated(self, node: Aggregation, grid: Grid, parts: Sequence[Part]) -> Matrix:
+        rows = [
+            side_by_side([part.matrices[i] for part in parts], grid) for i in range(len(parts[0].matrices))
+        ]
+        if node.op != "avg":
+            param = None if node.param is None else self.scalar(node.param, grid)
+            return aggregate(replace(node, op=_AGAIN[node.op]), rows[0], param, grid, self.notes)
+        total, count = (aggregate(replace(node, op="sum"), one, None, grid, self.notes) for one in rows)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return replace(total, value=np.where(total.present, total.value / count.value, 0.0))
+
+    def _note(self, parts: Sequence[Part]) -> None:
+        for part in parts:
+            self.samples += part.samples
+            self.notes.merge(part.warnings, part.infos)
+        if self.samples > self.options.max_samples:
+            raise QueryLimit(TOO_MANY_SAMPLES)
+
+    def _streams(self) -> Streams:
+        if not isinstance(self.storage, Streams):
+            raise TypeError(f"expected a storage in streams, got {type(self.storage).__name__}")
+        return self.storage
+
+
+def side_by_side(matrices: Sequence[Matrix], grid: Grid) -> Matrix:
+    """The rows of all."""
+    filled = [matrix for matrix in matrices if len(matrix)]
+    if len(filled) <= 1:
+        return filled[0] if filled else nothing(grid)
+    shape = (sum(len(matrix) for matrix in filled), filled[0].value.shape[1])
+    histogram = None
+    if any(matrix.histogram is not None for matrix in filled):
+        cells = [
+            np.full(m.value.shape, None, np.object_) if m.histogram is None else m.histogram for m in filled
+        ]
+        histogram = np.concatenate(cells)
+    marks = [m.drop_name if len(m.drop_name) else np.zeros(len(m), np.bool_) for m in filled]
+    drop_name = np.concatenate(marks)
+    return Matrix(
+        concat_tables([matrix.labels for matrix in filled]),
+        np.concatenate([matrix.value for matrix in filled], out=np.empty(shape)),
+        np.concatenate([matrix.present for matrix in filled]),
+        histogram,
+        drop_name if drop_name.any() else np.empty(0, np.bool_),
+    )
+
+
+def _by_series(node: Expr) -> bool:
+    """Whether every series of the node's value comes of one series, whatever else there is."""
+    match node:
+        case VectorSelector():
+            return True
+        case Paren(expr=expr) | StepInvariant(expr=expr) | Negation(expr=expr):
+            return node.type == VECTOR and _by_series(expr)
+        case Binary(lhs=lhs, rhs=rhs):
+            sides = ((lhs, rhs), (rhs, lhs))
+            return any(
+                _by_series(one) and other.type == SCALAR and _of_no_series(other) for one, other in sides
+            )
+        case Call(name=name, args=args):
+            about = [arg for arg in args if arg.type in (VECTOR, MATRIX)]
+            rest = [arg for arg in args if arg.type not in (VECTOR, MATRIX)]
+            return (
+                name in FUNCTIONS
+                and name not in _OF_ALL
+                and len(about) == 1
+                and (_range_by_series(about[0]) if about[0].type == MATRIX else _by_series(about[0]))
+                and all(_of_no_series(arg) for arg in rest)
+            )
+    return False
+
+
+def _range_by_series(node: Expr) -> bool:
+    while isinstance(node, Paren | StepInvariant):
+        node = node.expr
+    if isinstance(node, Subquery):
+        return _by_series(node.expr)
+    return isinstance(node, MatrixSelector)
+
+
+def _of_no_series(node: Expr) -> bool:
+    return not any(isinstance(one, VectorSelector) for one in walk(node))
+
+
+def _with_histograms(part: Part) -> bool:
+    return any(matrix.histogram is not None for matrix in part.matrices)

@@ -1,0 +1,66 @@
+"""What the log brings to a tenant's metric window: samples of Prometheus as they are, OTLP translated.
+
+One feed serves a tenant for good: a hot window that is made anew from the log goes on with the same one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from agent.settings import StreamSettings
+from agent.telemetry.batch import MetricBatch
+from agent.telemetry.frames import I64
+from agent.telemetry.native import decode_histogram
+from agent.telemetry.otlp_prometheus import OtlpSeries
+from agent.telemetry.samples import SampleBatch
+from agent.windows.metrics.owners import SeriesOwners
+from agent.windows.metrics.window import MetricLimits, MetricWindow
+from agent.windows.sources import Sources
+
+NS_PER_MS = 1_000_000
+DESCRIBED_NS = 3600 * 1_000_000_000  # a series of OTLP is described again after so much event time
+
+
+class MetricFeed:
+    """``folder`` is where the blocks lie; those that are there already are taken in."""
+
+    def __init__(self, settings: StreamSettings, folder: Path) -> None:
+        limits = MetricLimits(max_series=settings.max_series, block_ms=round(settings.metric_block_s * 1000))
+        self.window = MetricWindow(limits, decode_histogram)
+        self._folder = folder
+        self._retention_ns = round(settings.metric_retention_s * 1e9)
+        self._otlp = OtlpSeries(settings.max_series)
+        self._described_ns = 0
+        if folder.exists():
+            self.window.open(folder)
+
+    def take(self, batch: SampleBatch, position: int, owners: SeriesOwners) -> Iterator[tuple[int, int, int]]:
+        """Samples of remote write, scraping and rules; yields what ``SeriesOwners.seen`` does."""
+        appended = self.window.append(batch, position)
+        yield from owners.seen(appended.series, batch)
+
+    def translate(self, batch: MetricBatch, rows: I64, position: int) -> None:
+        """Rows of OTLP."""
+        self.window.append(self._otlp.translate(batch, rows, position), position)
+
+    def owners(self, sources: Sources) -> SeriesOwners:
+        return SeriesOwners(self.window, sources)
+
+    def advance(self, watermark_ns: int) -> None:
+        """Let go of what is older than the retention."""
+        if watermark_ns - self._described_ns > DESCRIBED_NS:
+            self._described_ns = watermark_ns
+            self._otlp.forget()
+        if watermark_ns > self._retention_ns:
+            self.window.evict_before((watermark_ns - self._retention_ns) // NS_PER_MS)
+
+    def seal_due(self, watermark_ns: int) -> int | None:
+        """Up to which time, in ms, ``seal`` should be asked to; None where nothing is due."""
+        return self.window.seal_due(watermark_ns // NS_PER_MS)
+
+    def seal(self, cut_ms: int) -> None:
+        """Write what is older to a block. Takes seconds and lets records be applied meanwhile; raises
+        OSError when the disk refuses, and may be tried again."""
+        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self.window.seal(cut_ms, self._folder)
