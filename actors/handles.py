@@ -17,6 +17,7 @@ from actors.places import (
     AGGREGATOR,
     CORRELATOR,
     GATEWAY,
+    RULER,
     SUPERVISOR,
     detector_name,
     stream_count,
@@ -70,6 +71,7 @@ class Handles(Ports):
     """Everything that an actor may call."""
 
     aggregator: Any
+    ruler: Any  # away where no rules are set
 
 
 def connect(settings: Settings) -> Handles:
@@ -82,6 +84,7 @@ def connect(settings: Settings) -> Handles:
         streams=tuple(proxy(stream_name(i)) for i in range(stream_count(settings))),
         correlator=proxy(CORRELATOR),
         aggregator=proxy(AGGREGATOR),
+        ruler=proxy(RULER),
     )
 
 

@@ -40,8 +40,9 @@ Value = TypeVar("Value")
 class StreamMetrics:
     """The ``MetricBackend`` of a running layer."""
 
-    def __init__(self, streams: Sequence[Any]) -> None:
-        self._streams = streams
+    def __init__(self, streams: Sequence[Any], ruler: Any = None) -> None:
+        """``ruler`` is there where rules are set."""
+        self._streams, self._ruler = streams, ruler
         # Numbers of this process alone; a restarted aggregator has another.
         self._numbers = itertools.count((os.getpid() << 32) + 1)
 
@@ -97,7 +98,8 @@ class StreamMetrics:
         return {"activeTargets": [], "droppedTargets": [], "droppedTargetCounts": {}}
 
     async def rules(self, tenant: str) -> list[dict[str, Any]]:
-        return []
+        found: list[dict[str, Any]] = [] if self._ruler is None else await self._ruler.rules(tenant)
+        return found
 
     async def alerts(self, tenant: str) -> list[dict[str, Any]]:
         return []
