@@ -73,7 +73,8 @@ class Aggregator:
     async def start(self) -> None:
         where = self._settings.aggregator
         app = make_app(self._api, self._hub, self._metrics, self._backend)
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN_S)
+        # Bodies that are passed on to the gateway stay as they were sent.
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN_S, auto_decompress=False)
         await runner.setup()
         try:
             await web.TCPSite(runner, where.host, where.port).start()

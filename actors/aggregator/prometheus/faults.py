@@ -17,7 +17,7 @@ from agent.promql.lex import IDENTIFIER, SYMBOL, TEXT, Token, tokens_of, unquote
 from agent.promql.parse import parse
 from agent.promql.tree import MATRIX, VECTOR
 
-MAX_WORDS = 400
+MAX_WORDS = 200
 _SYNTAX = "invalid promql query"
 _CLOSERS = {"(": ")", "[": "]", "{": "}"}
 # What may stand at the end of a beginning, and what may be wanting behind its brackets.

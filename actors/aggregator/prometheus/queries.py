@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 
+import orjson
 from aiohttp import web
 
 from actors.aggregator.prometheus.backend import QueryOptions, Scope
@@ -36,6 +38,8 @@ from agent.promql.tree import MATRIX, STRING, Expr
 from agent.promql.values import Histograms, Matrix, Selection
 
 TRUNCATED = "results truncated due to limit"
+_TOO_DEEP = "the query is nested too deeply to be shown"
+_LONG_TEXT = 2000  # characters; the parse of a longer one is not for the event loop
 _NOT_OF_A_RANGE = {MATRIX: "range vector", STRING: "string"}
 
 
@@ -43,7 +47,7 @@ async def instant(doors: Doors, request: web.Request, form: Form) -> Reply:
     limit = limit_parameter(form.one("limit"))
     time_ms = time_parameter("time", form.one("time"), doors.now_ms())
     options, text = _options(doors, form), form.one("query")
-    _parsed(text, doors.engine.dialect)
+    await _parsed(text, doors.engine.dialect)
     found, took = await doors.run(
         request, options, partial(doors.backend.instant, form.tenant, text, time_ms, options)
     )
@@ -54,7 +58,7 @@ async def over_range(doors: Doors, request: web.Request, form: Form) -> Reply:
     limit = limit_parameter(form.one("limit"))
     grid = parse_grid(form.one("start"), form.one("end"), form.one("step"))
     options, text = _options(doors, form), form.one("query")
-    kind = _parsed(text, doors.engine.dialect).type
+    kind = (await _parsed(text, doors.engine.dialect)).type
     if kind in _NOT_OF_A_RANGE:
         shown = _NOT_OF_A_RANGE[kind]
         problem = f'invalid expression type "{shown}" for range query, must be Scalar or instant Vector'
@@ -88,11 +92,19 @@ async def exemplars(doors: Doors, request: web.Request, form: Form) -> Reply:
 
 
 async def format_query(doors: Doors, request: web.Request, form: Form) -> Reply:
-    return Reply(pretty(_parsed(form.one("query"), EVERYTHING)))
+    root = await _parsed(form.one("query"), EVERYTHING)
+    try:
+        return Reply(pretty(root))
+    except RecursionError:
+        raise invalid_parameter("query", _TOO_DEEP) from None
 
 
 async def parse_query(doors: Doors, request: web.Request, form: Form) -> Reply:
-    return Reply(tree_json(_parsed(form.one("query"), EVERYTHING)))
+    root = await _parsed(form.one("query"), EVERYTHING)
+    try:
+        return Reply(Rendered(orjson.dumps(tree_json(root)), iter(()), b"", 0))
+    except (RecursionError, orjson.JSONEncodeError):
+        raise invalid_parameter("query", _TOO_DEEP) from None
 
 
 def _reply(found: Result, limit: int, stats: bytes) -> Reply:
@@ -147,8 +159,10 @@ def _first_series(selection: Selection, limit: int) -> Selection:
     )
 
 
-def _parsed(text: str, dialect: Dialect) -> Expr:
+async def _parsed(text: str, dialect: Dialect) -> Expr:
     try:
+        if len(text) > _LONG_TEXT:
+            return await asyncio.to_thread(parse, text, dialect)
         return parse(text, dialect)
     except ParseError as error:
         told = str(located(error)) if text else f"unknown position: {error}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from collections.abc import AsyncIterator
 
 import aiohttp
@@ -23,7 +24,7 @@ async def gateway(shop: Shop) -> AsyncIterator[web.Application]:
     app = web.Application(client_max_size=1 << 30)
     app[SEEN] = []
     app.router.add_post("/{any:.*}", take)
-    runner = web.AppRunner(app)
+    runner = web.AppRunner(app, auto_decompress=False)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     port = runner.addresses[0][1]
@@ -51,6 +52,15 @@ async def test_passed_on(
     ((seen, passed, given),) = gateway[SEEN]
     assert (seen, passed) == (goes_to, body)
     assert {name: given[name] for name in headers} == headers
+
+
+async def test_what_is_compressed_stays_so(gateway: web.Application, http: aiohttp.ClientSession) -> None:
+    body = gzip.compress(b"x" * 1000)
+    headers = {"Content-Type": "application/x-protobuf", "Content-Encoding": "gzip"}
+    async with http.post("/api/v1/otlp/v1/metrics", data=body, headers=headers) as response:
+        assert response.status == 429
+    ((_, passed, given),) = gateway[SEEN]
+    assert (passed, given["Content-Encoding"]) == (body, "gzip")
 
 
 async def test_a_gateway_that_does_not_listen(shop: Shop, http: aiohttp.ClientSession) -> None:

@@ -210,3 +210,13 @@ async def test_many_warnings_are_cut(http: aiohttp.ClientSession, backend: Canne
     reply = await asked(http, QUERY, query="1")
     assert len(reply["warnings"]) == 11
     assert reply["warnings"][-1] == "2 more warning annotations omitted"
+
+
+@pytest.mark.parametrize("path", [QUERY, "/api/v1/format_query", "/api/v1/parse_query"])
+@pytest.mark.parametrize(
+    "query", ["(" * 10_000 + "1" + ")" * 10_000, "(" * 150 + "1" + ")" * 150, "1 + " * 300 + "1"]
+)
+async def test_deep_queries_are_answered(http: aiohttp.ClientSession, path: str, query: str) -> None:
+    async with http.post(path, data={"query": query}) as response:
+        assert response.status in (200, 400)
+        assert (await response.json())["status"] in ("success", "error")
