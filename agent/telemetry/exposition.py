@@ -6,6 +6,7 @@ White space is free here, comments and blank lines may stand anywhere. ``parse_t
 
 from __future__ import annotations
 
+import math
 import re
 from decimal import Decimal
 
@@ -69,6 +70,30 @@ def _label(text: str, pos: int) -> tuple[str, str, int]:
     if matched := _NAME_IN_BRACES.match(text, pos):
         return "__name__", unescape(matched[1]), matched.end()
     raise ValueError(f'got {text[pos : pos + 40]!r}, expected a label as name="value"')
+
+
+def canonical_float(value: float) -> str:
+    """A number as Prometheus writes it in ``le`` and ``quantile``: Go's shortest ``%g``, always recognisable
+    as a float."""
+    if math.isnan(value) or math.isinf(value):
+        return "NaN" if math.isnan(value) else "+Inf" if value > 0 else "-Inf"
+    if value == 0:
+        return "0.0"
+    sign, digits, exponent = Decimal(repr(value)).normalize().as_tuple()
+    text, power = "".join(map(str, digits)), len(digits) + int(exponent) - 1
+    if power < -4 or power >= 6:
+        fraction = f".{text[1:]}" if len(text) > 1 else ""
+        return f"{'-' * sign}{text[0]}{fraction}e{'-' if power < 0 else '+'}{abs(power):02d}"
+    plain = format(Decimal((sign, digits, int(exponent))), "f")
+    return plain if "." in plain else f"{plain}.0"
+
+
+def canonical_label(text: str) -> str:
+    """The value of ``le`` or ``quantile`` as ``canonical_float`` writes it; as it is where it is no number."""
+    try:
+        return canonical_float(number(text))
+    except ValueError:
+        return text
 
 
 def comment(line: str) -> tuple[str, str, str] | None:

@@ -9,10 +9,10 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 
-from agent.telemetry.relabel_regex import anchored, expand, is_template
+from agent.telemetry.relabel_regex import anchored, expand, is_template, match
 
 LABEL_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 DEFAULT_REGEX = "(.*)"
@@ -48,10 +48,9 @@ class Rule:
     target_label: str = ""
     replacement: str = "$1"
     modulus: int = 0
-    pattern: re.Pattern[str] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "pattern", anchored(self.regex))
+        anchored(self.regex)
         if self.action in NEED_TARGET and not self.target_label:
             raise ValueError(f"action {self.action} needs target_label")
         if self.action is Action.HASHMOD and self.modulus <= 0:
@@ -94,18 +93,18 @@ def relabel(labels: Mapping[str, str], rules: Iterable[Rule]) -> dict[str, str] 
 
 
 def _apply(labels: dict[str, str], rule: Rule) -> dict[str, str] | None:
-    action, pattern = rule.action, rule.pattern
+    action, regex = rule.action, rule.regex
     if action is Action.LABELDROP:
-        return {name: value for name, value in labels.items() if not pattern.fullmatch(name)}
+        return {name: value for name, value in labels.items() if not match(regex, name)}
     if action is Action.LABELKEEP:
-        return {name: value for name, value in labels.items() if pattern.fullmatch(name)}
+        return {name: value for name, value in labels.items() if match(regex, name)}
     if action is Action.LABELMAP:
         return _mapped(labels, rule)
     value = rule.separator.join(labels.get(name, "") for name in rule.source_labels)
     if action is Action.KEEP:
-        return labels if pattern.fullmatch(value) else None
+        return labels if match(regex, value) else None
     if action is Action.DROP:
-        return None if pattern.fullmatch(value) else labels
+        return None if match(regex, value) else labels
     if action is Action.KEEPEQUAL:
         return labels if labels.get(rule.target_label, "") == value else None
     if action is Action.DROPEQUAL:
@@ -123,7 +122,7 @@ def _derived(rule: Rule, value: str) -> str:
 
 
 def _replaced(labels: dict[str, str], rule: Rule, value: str) -> dict[str, str]:
-    found = rule.pattern.fullmatch(value)
+    found = match(rule.regex, value)
     if found is None:
         return labels
     target = expand(rule.target_label, found) if is_template(rule.target_label) else rule.target_label
@@ -135,7 +134,7 @@ def _replaced(labels: dict[str, str], rule: Rule, value: str) -> dict[str, str]:
 def _mapped(labels: dict[str, str], rule: Rule) -> dict[str, str]:
     result = dict(labels)
     for name, value in labels.items():
-        if found := rule.pattern.fullmatch(name):
+        if found := match(rule.regex, name):
             result[expand(rule.replacement, found)] = value
     return result
 

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from agent.telemetry import exposition_scan as lines
-from agent.telemetry.exposition import comment, milliseconds, series_labels
+from agent.telemetry.exposition import canonical_label, comment, milliseconds, series_labels
 from agent.telemetry.exposition_number import POWERS, parse_floats, parse_integers
 from agent.telemetry.exposition_scan import Table, scan
 from agent.telemetry.frames import I64, U8, U64, Bool
@@ -50,7 +50,12 @@ class Scraped:
     samples: Samples
     exposed: int
     exemplars: list[ExemplarRow] = field(default_factory=list)
-    histograms: list[tuple[int, bytes]] = field(default_factory=list)  # series, the message
+    histograms: list[tuple[int, bytes]] = field(default_factory=list)  # series, the field of a TimeSeries
+
+    @property
+    def kept(self) -> int:
+        """Samples of both kinds after relabelling."""
+        return len(self.samples) + len(self.histograms)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +102,22 @@ class TextCache:
             self.forget()
         return Scraped(samples, int(is_sample.sum()), exemplars)
 
+    def resolve(self, labels: Mapping[str, str]) -> int:
+        """The series of labels, DROPPED where relabelling drops it."""
+        kept = self._resolve(labels)
+        return DROPPED if kept is None else self._store.number(kept)
+
+    def describe(self, name: str, known: Metadata) -> None:
+        if self.metadata.get(name) != known:
+            self.metadata[name] = known
+            self.news.add(name)
+
+    def is_new(self, series: int, exemplar: bytes) -> bool:
+        """Whether an exemplar is another than the last one of its series, which it becomes."""
+        before = self._exemplars.get(series)
+        self._exemplars[series] = exemplar
+        return before != exemplar
+
     def forget(self) -> None:
         """Read everything anew at the next scrape."""
         self._table, self._exemplars = Table(), {}
@@ -131,8 +152,19 @@ class TextCache:
         if line.startswith("#"):
             self._learn_metadata(line)
             return COMMENT
-        labels = self._resolve(series_labels(line))
-        return DROPPED if labels is None else self._store.number(labels)
+        return self.resolve(self._canonical(series_labels(line)))
+
+    def _canonical(self, labels: dict[str, str]) -> dict[str, str]:
+        """Bounds of histograms and quantiles of summaries in one form, as Prometheus 3 keeps them, so that
+        the format of an exposition does not make other series."""
+        name = labels["__name__"]
+        for label, family, kind in (
+            ("le", name.removesuffix("_bucket"), "histogram"),
+            ("quantile", name, "summary"),
+        ):
+            if label in labels and family in self.metadata and self.metadata[family].type == kind:
+                labels[label] = canonical_label(labels[label])
+        return labels
 
     def _learn_metadata(self, line: str) -> None:
         if found := comment(line):

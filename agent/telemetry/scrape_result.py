@@ -24,6 +24,7 @@ from agent.telemetry.scrape_cache import (
     exemplar_labels,
 )
 from agent.telemetry.scrape_config import JobConfig, Limits, Protocol
+from agent.telemetry.scrape_protobuf import ProtobufCache
 from agent.telemetry.scrape_series import (
     Samples,
     SeriesStore,
@@ -154,17 +155,18 @@ class TargetScrapes:
         """What a response of the target comes to."""
         try:
             scraped = self._read(body, content_type, now_ms)
-            if self._job.limits.samples and len(scraped.samples) > self._job.limits.samples:
+            if self._job.limits.samples and scraped.kept > self._job.limits.samples:
                 raise TooLarge("sample_limit", "sample limit exceeded")
         except BadInput as error:
             return self.failed(error.message, now_ms, took_s)
         self._round += 1
         kept, added = self._store.take(scraped.samples, self._round)
+        added += sum(self._store.see(series, self._round) for series, _ in scraped.histograms)
         gone = self._store.vanished(self._round)
         self._store.end(gone)
         parts = [self._store.encode(kept), self._store.encode(self._store.stale(gone, now_ms))]
         parts += self._others(scraped)
-        report = Report(True, scraped.exposed, len(scraped.samples), added)
+        report = Report(True, scraped.exposed, scraped.kept, added)
         parts.append(self._report(report, now_ms, took_s))
         self._forget(len(kept))
         return Outcome(b"".join(parts), len(kept) + len(gone) + len(REPORTS) + len(scraped.histograms))
@@ -184,12 +186,15 @@ class TargetScrapes:
     def _read(self, body: bytes, content_type: str, now_ms: int) -> Scraped:
         found = format_of(content_type, self._job.fallback_protocol)
         times = Times(now_ms, self._job.honor_timestamps, self._job.track_timestamps_staleness)
+        if found is Protocol.PROTOBUF:
+            return self._protobuf.read(body, times)
         openmetrics = found in (Protocol.OPENMETRICS_1, Protocol.OPENMETRICS_0)
         return self._cache.read(body, openmetrics, times)
 
     def _begin_anew(self) -> None:
         self._store = SeriesStore()
         self._cache = TextCache(self._store, self._resolve)
+        self._protobuf = ProtobufCache(self._cache, self._job.classic_histograms)
 
     def _forget(self, live: int) -> None:
         """Series that are long gone must not add up: those that are tracked move to a new store."""
@@ -198,7 +203,7 @@ class TargetScrapes:
         before, tracked = self._store, self._store.tracked()
         metadata = self._cache.metadata
         self._begin_anew()
-        self._cache.metadata = metadata
+        self._cache.metadata.update(metadata)
         self._store.move(before, tracked, self._round)
 
     def _end_all(self, now_ms: int) -> Samples:

@@ -127,6 +127,12 @@ class SeriesStore:
             return samples, int(added)
         return samples.only(first), int(added)
 
+    def see(self, series: int, round_number: int) -> bool:
+        """A series of native histograms is there in this round; whether it was not in the one before."""
+        before = int(self._last[series, 1])
+        self._seen[series] = self._last[series, 1] = round_number
+        return before not in (round_number, round_number - 1)
+
     def vanished(self, round_number: int) -> I64:
         """The series that were tracked in the round before and not in this one."""
         return np.flatnonzero(self._seen[: len(self)] == round_number - 1)

@@ -170,3 +170,12 @@ def test_the_same_as_the_plain_parser(made: list[str]) -> None:
     reader = Reader()
     for _ in range(2):
         assert sorted(reader.rows(text)) == sorted(expected)
+
+
+def test_bounds_and_quantiles_have_one_form() -> None:
+    text = '# TYPE a histogram\na_bucket{le="1"} 1\n# TYPE b summary\nb{quantile="1e-1"} 1\nc{le="1"} 1\n'
+    assert [labels for labels, _, _ in Reader().rows(text)] == [
+        named("a_bucket", le="1.0"),
+        named("b", quantile="0.1"),
+        named("c", le="1"),
+    ]
