@@ -18,6 +18,7 @@ from agent.telemetry.labels import LabelTable
 
 BUCKET = "le"
 SMALL_DELTA = 1e-12  # relative
+_CLEARLY = 1e-9  # relative: such a rise needs no closer look
 _LEAST_NORMAL = 2.2250738585072014e-308
 _GREATEST = 1.7976931348623157e308
 
@@ -157,6 +158,9 @@ def _repair(g, j, size, ends, counts, told, extremes):  # type: ignore[no-untype
     forced = False
     for k in range(1, size):
         now = counts[k]
+        if now - before > _CLEARLY * now:
+            before = now
+            continue
         if now == before:
             continue
         if _insignificant(before, now):

@@ -95,10 +95,14 @@ def _for_metric(metric: str) -> str:
 
 def _joined(parts: Split, of_native: tuple[F64, Bool], of_classic: tuple[F64, Bool]) -> Matrix:
     """One vector of both kinds of results; labels that have both, in different steps, are one row."""
-    labels = concat_tables([parts.native, parts.buckets.labels])
-    value = np.concatenate([of_native[0], of_classic[0]])
-    present = np.concatenate([of_native[1], of_classic[1]])
-    if len(parts.native) and len(parts.buckets):
+    if not len(parts.native):
+        labels, (value, present) = parts.buckets.labels, of_classic
+    elif not len(parts.buckets):
+        labels, (value, present) = parts.native, of_native
+    else:
+        labels = concat_tables([parts.native, parts.buckets.labels])
+        value = np.concatenate([of_native[0], of_classic[0]])
+        present = np.concatenate([of_native[1], of_classic[1]])
         group, distinct = labels.group()
         if len(distinct) < len(labels):
             labels, value, present = distinct, *_folded(len(distinct), group, value, present)
