@@ -49,10 +49,11 @@ PAST_S = 3000  # how far back the samples begin; Prometheus takes what is younge
 
 @dataclass(frozen=True, slots=True)
 class System:
-    """``url`` takes remote write; ``applied`` returns once all that was acknowledged can be queried."""
+    """``url`` takes remote write, ``query_url`` begins the HTTP API; ``applied`` returns once all that was acknowledged can be queried."""
 
     name: str
     url: str
+    query_url: str
     applied: Callable[[], None]
     cpu_s: Callable[[], float]
 
@@ -87,6 +88,7 @@ def layer() -> Iterator[System]:
             yield System(
                 "layer",
                 running.address("otlp/http") + "/api/v1/write",
+                running.address("http"),
                 lambda: asyncio.run(applied()),
                 lambda: descendants_cpu_s(_senders) + float(sum(me.cpu_times()[:2])),
             )
@@ -109,6 +111,7 @@ def peer(name: str, program: str, arguments: Callable[[str, int], list[str]]) ->
         yield System(
             name,
             f"http://127.0.0.1:{port}/api/v1/write",
+            f"http://127.0.0.1:{port}",
             lambda: None,
             lambda: float(sum(watched.cpu_times()[:2])),
         )
