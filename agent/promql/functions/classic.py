@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numba import njit
 
-from agent.telemetry.frames import F64, I64, Bool
+from agent.telemetry.frames import F64, I64, U64, Bool
 from agent.telemetry.labels import LabelTable
 
 BUCKET = "le"
@@ -84,32 +84,35 @@ def by_histogram(labels: LabelTable, bound: F64, rows: I64) -> Buckets:
 
 def quantiles(q: F64, buckets: Buckets, value: F64, present: Bool) -> tuple[F64, Bool, Repairs]:
     """``(value, present, repairs)``, the first two of shape (histograms, steps); ``q`` has one a step."""
-    out, found, q, value, present = _prepared(buckets, value, present, q)
+    out, found, q = _room(buckets, q)
+    begin, value, present = _flat(buckets, value, present)
     counts = np.zeros((3, len(buckets)), np.int64)
     extremes = np.empty((3, len(buckets)))
     extremes[0], extremes[1], extremes[2] = math.inf, -math.inf, 0.0
-    _quantiles(q, buckets.offsets, buckets.row, buckets.bound, value, present, out, found, counts, extremes)
+    _quantiles(q, buckets.offsets, begin, buckets.bound, value, present, out, found, counts, extremes)
     return out, found, Repairs(counts[0], extremes[0], extremes[1], extremes[2], counts[1], counts[2])
 
 
 def fractions(lower: F64, upper: F64, buckets: Buckets, value: F64, present: Bool) -> tuple[F64, Bool]:
     """The share of observations between two values, one each a step: ``(value, present)``."""
-    out, found, lower, value, present = _prepared(buckets, value, present, lower)
+    out, found, lower = _room(buckets, lower)
+    begin, value, present = _flat(buckets, value, present)
     upper = np.require(upper, requirements=("C", "W"))
-    _fractions(lower, upper, buckets.offsets, buckets.row, buckets.bound, value, present, out, found)
+    _fractions(lower, upper, buckets.offsets, begin, buckets.bound, value, present, out, found)
     return out, found
 
 
-def _prepared(buckets: Buckets, value: F64, present: Bool, scalar: F64) -> tuple[F64, Bool, F64, F64, Bool]:
-    """Room for ``(value, present)`` of the result, and the arguments in the one layout that is compiled."""
-    shape = (len(buckets), value.shape[1])
-    return (
-        np.zeros(shape),
-        np.zeros(shape, np.bool_),
-        np.require(scalar, requirements=("C", "W")),
-        np.require(value, requirements=("C", "W")),
-        np.require(present, requirements=("C", "W")),
-    )
+def _room(buckets: Buckets, scalar: F64) -> tuple[F64, Bool, F64]:
+    """Room for the value and the presence of the result, and a scalar in the layout that is compiled."""
+    shape = (len(buckets), len(scalar))
+    return np.zeros(shape), np.zeros(shape, np.bool_), np.require(scalar, requirements=("C", "W"))
+
+
+def _flat(buckets: Buckets, value: F64, present: Bool) -> tuple[U64, F64, Bool]:
+    """Where each bucket series begins in the flat columns, and these, in the layout that is compiled."""
+    flat = np.require(value, requirements=("C", "W")).reshape(-1)
+    there = np.require(present, requirements=("C", "W")).reshape(-1)
+    return (buckets.row * value.shape[1]).astype(np.uint64), flat, there
 
 
 def warm_up() -> None:
@@ -135,18 +138,21 @@ def _insignificant(a, b):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _gather(row, bound, start, stop, value, present, j, ends, counts):  # type: ignore[no-untyped-def]
-    """The buckets that have a sample in step ``j``, equal bounds added up; returns how many."""
+def _gather(begin, bound, start, stop, value, present, j, ends, counts):  # type: ignore[no-untyped-def]
+    """The buckets that have a sample in step ``j``, equal bounds added up; returns how many. ``value`` and
+    ``present`` are flat, ``begin`` is where each series begins in them; unsigned indices, as in ``wire``, save a
+    third of the time."""
     size = 0
     for k in range(start, stop):
-        i = row[k]
-        if not present[i, j]:
+        at = begin[np.uint64(k)] + np.uint64(j)
+        if not present[at]:
             continue
-        if size > 0 and ends[size - 1] == bound[k]:
-            counts[size - 1] += value[i, j]
+        end = bound[np.uint64(k)]
+        if size > 0 and ends[np.uint64(size - 1)] == end:
+            counts[np.uint64(size - 1)] += value[at]
             continue
-        ends[size] = bound[k]
-        counts[size] = value[i, j]
+        ends[np.uint64(size)] = end
+        counts[np.uint64(size)] = value[at]
         size += 1
     return size
 
@@ -207,7 +213,7 @@ def _quantile(q, size, ends, counts):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _quantiles(q, offsets, row, bound, value, present, out, found, told, extremes):  # type: ignore[no-untyped-def]
+def _quantiles(q, offsets, begin, bound, value, present, out, found, told, extremes):  # type: ignore[no-untyped-def]
     most = 0
     for g in range(len(offsets) - 1):
         most = max(most, offsets[g + 1] - offsets[g])
@@ -215,7 +221,7 @@ def _quantiles(q, offsets, row, bound, value, present, out, found, told, extreme
     for g in range(len(offsets) - 1):
         start, stop = offsets[g], offsets[g + 1]
         for j in range(len(q)):
-            size = _gather(row, bound, start, stop, value, present, j, ends, counts)
+            size = _gather(begin, bound, start, stop, value, present, j, ends, counts)
             if size == 0:
                 continue
             found[g, j] = True
@@ -266,14 +272,14 @@ def _fraction(lower, upper, size, ends, counts):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _fractions(lower, upper, offsets, row, bound, value, present, out, found):  # type: ignore[no-untyped-def]
+def _fractions(lower, upper, offsets, begin, bound, value, present, out, found):  # type: ignore[no-untyped-def]
     most = 0
     for g in range(len(offsets) - 1):
         most = max(most, offsets[g + 1] - offsets[g])
     ends, counts = np.empty(most), np.empty(most)
     for g in range(len(offsets) - 1):
         for j in range(len(lower)):
-            size = _gather(row, bound, offsets[g], offsets[g + 1], value, present, j, ends, counts)
+            size = _gather(begin, bound, offsets[g], offsets[g + 1], value, present, j, ends, counts)
             if size > 0:
                 found[g, j] = True
                 out[g, j] = _fraction(lower[j], upper[j], size, ends, counts)
