@@ -15,8 +15,10 @@ Guarantees:
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import Counter
 from dataclasses import fields
+from math import isnan
 
 import numpy as np
 
@@ -24,33 +26,25 @@ from agent.telemetry.batch import (
     COMPONENT_COUNT,
     COMPONENT_PART,
     METRIC_EXP_HISTOGRAM,
-    METRIC_GAUGE,
     METRIC_HISTOGRAM,
-    METRIC_SUMMARY,
     TEMPORALITY_DELTA,
-    TEMPORALITY_UNSPECIFIED,
     MetricBatch,
 )
 from agent.telemetry.frames import I32, I64
-from agent.telemetry.labels import METRIC_NAME, encode_labels, hash_labels, labels_of
-from agent.telemetry.otlp_attributes import text
+from agent.telemetry.labels import hash_labels
 from agent.telemetry.otlp_prometheus_exemplars import NS_PER_MS, read_exemplars, rows_with_exemplars
 from agent.telemetry.otlp_prometheus_labels import (
-    NO_SCOPE,
+    Attributes,
     Family,
-    Point,
     Resource,
-    Scope,
     Translation,
     Untranslatable,
-    family_of,
-    instrument_of,
-    resource_of,
-    scope_of,
+    bounds_of,
     target_times,
 )
 from agent.telemetry.otlp_prometheus_native import Exponential, added, encode, read_point
 from agent.telemetry.otlp_prometheus_output import Output
+from agent.telemetry.otlp_prometheus_reader import RowReader
 from agent.telemetry.otlp_prometheus_table import (
     NONE,
     Emitted,
@@ -58,7 +52,7 @@ from agent.telemetry.otlp_prometheus_table import (
     KeyTable,
     SeriesColumns,
     emit,
-    find_scope,
+    hash_all,
     make_room,
     mix_scopes,
     raw_keys,
@@ -106,11 +100,12 @@ class _Known:
     """What outlives a batch."""
 
     def __init__(self, max_series: int, translation: Translation) -> None:
-        self.translation, self._max_series = translation, max_series
+        self.attributes, self._max_series = Attributes(translation), max_series
         self.entries, self.entry_table = Entries.empty(), KeyTable(ENTRIES_A_SERIES * max_series)
         self.series, self.series_table = SeriesColumns.empty(), KeyTable(max_series)
         self.native: dict[int, tuple[int, Exponential]] = {}  # by series: time and sum of its deltas
-        self.resources: dict[int, tuple[Resource, int, bytes]] = {}
+        self.resources: dict[int, Resource] = {}  # by the hash of their bytes
+        self.targets: dict[int, int] = {}  # the series of their target_info, -1 for none
         self.families: dict[str, Family] = {}
         self.generation = 1
         self.refused: Counter[str] = Counter()
@@ -128,6 +123,7 @@ class _Known:
             setattr(self.series, f.name, getattr(self.series, f.name)[: len(used)][used])
         self.series_table = KeyTable(self._max_series, self.series_table.keys[used])
         self.resources.clear()
+        self.targets.clear()
         self.families.clear()
         self.generation += 1
 
@@ -154,19 +150,18 @@ class _Work:
     def __init__(self, known: _Known, batch: MetricBatch, rows: I64, position: int) -> None:
         self._known, self._batch, self._rows, self._position = known, batch, rows, position
         self._of_block = np.empty(len(batch.block_off), np.uint64)
+        self._reader = RowReader(batch, known.attributes, known.resources, self._of_block)
         self._out = Output()
         self._histogram_place: dict[int, int] = {}  # by row
-        self._canonical: dict[int, bytes] = {}
-        self._last_point: tuple[int, Point] | None = None
-        self._last_family: tuple[int, Family] | None = None
+        self._canonical: dict[int, bytes] = {}  # by series, of those that this batch made
+        self._described = -1  # the metric whose family was looked at last
 
     def samples(self) -> SampleBatch:
         known, batch, rows = self._known, self._batch, self._rows
         code = self._codes()
         found = emit(batch, rows, code, known.entries, known.series, known.generation)
         known.refuse("late_delta", found.late)
-        for row, series in zip(found.again.tolist(), found.again_series.tolist(), strict=True):
-            self._define_from_row(row, series)
+        self._define(found.again, found.again_series)
         for place in found.native.tolist():
             self._add_native(int(rows[place]), int(known.entries.native[code[place]]))
         self._add_targets()
@@ -181,88 +176,94 @@ class _Work:
             batch.raw, batch.resource_off, batch.resource_len, batch.block, batch.series_hash, self._rows,
             self._of_block, keys,
         )  # fmt: skip
-        if known.translation.promote_scope:
+        if known.attributes.translation.promote_scope:
             mix_scopes(
                 batch.raw, batch.block_off, batch.block_len, batch.block, batch.metric_off, self._rows, keys
             )
         before = len(known.entry_table)
         code, fresh = known.entry_table.codes(keys)
-        make_room(known.entries, len(known.entry_table))
-        for entry, row in enumerate(self._rows[fresh].tolist(), before):
-            self._make_entry(entry, row)
+        if len(fresh):
+            self._make_entries(before, self._rows[fresh])
         known.refuse("series_limit", int((code < 0).sum()))
         reasons = np.bincount(known.entries.reason[code[code >= 0]], minlength=len(REASONS))
         for reason, count in zip(REASONS[1:], reasons[1:].tolist(), strict=True):
             known.refuse(reason, count)
         return code
 
-    def _make_entry(self, entry: int, row: int) -> None:
+    def _make_entries(self, before: int, rows: I64) -> None:
+        """Entries ``before``, ``before + 1``, ... for rows whose keys are new."""
         entries, batch = self._known.entries, self._batch
-        entries.first[entry] = entries.second[entry] = entries.native[entry] = NONE
-        entries.delta[entry] = batch.temporality[row] == TEMPORALITY_DELTA
-        entries.reason[entry] = 0
-        kind, component = int(batch.kind[row]), int(batch.component[row])
-        if kind == METRIC_EXP_HISTOGRAM and component != COMPONENT_COUNT:
-            return  # the row of the count stands for the whole point
-        try:
-            codes = [self._code(canonical) for canonical in self._describe(row)]
-        except Untranslatable as refused:
-            entries.reason[entry] = REASONS.index(refused.reason)
-            return
-        if kind == METRIC_EXP_HISTOGRAM:
-            entries.native[entry] = codes[0]
-        else:
-            for column, code in zip((entries.first, entries.second), codes, strict=False):
-                column[entry] = code
+        made = slice(before, before + len(rows))
+        make_room(entries, made.stop)
+        entries.first[made] = entries.second[made] = entries.native[made] = NONE
+        entries.delta[made] = batch.temporality[rows] == TEMPORALITY_DELTA
+        entries.reason[made] = 0
+        native = batch.kind[rows] == METRIC_EXP_HISTOGRAM
+        # The row of the count stands for the whole point.
+        leading = np.flatnonzero(~native | (batch.component[rows] == COMPONENT_COUNT))
+        self._reader.prefetch(rows[leading])
+        places, slots, pieces = list[int](), list[int](), list[bytes]()
+        for place, row in zip(leading.tolist(), rows[leading].tolist(), strict=True):
+            try:
+                found = self._reader.describe(row)
+            except Untranslatable as refused:
+                entries.reason[before + place] = REASONS.index(refused.reason)
+                continue
+            for slot, canonical in enumerate(found):
+                places.append(place)
+                slots.append(slot)
+                pieces.append(canonical)
+        codes, place_of, slot_of = self._series_of(pieces), np.asarray(places, np.int64), np.asarray(slots)
+        entry_of, is_native = before + place_of, native[place_of]
+        entries.native[entry_of[is_native]] = codes[is_native]
+        for slot, column in enumerate((entries.first, entries.second)):
+            chosen = ~is_native & (slot_of == slot)
+            column[entry_of[chosen]] = codes[chosen]
+        entries.reason[entry_of[codes == NONE]] = REASONS.index("series_limit")
 
-    def _describe(self, row: int) -> list[bytes]:
-        """The canonical labels of the series that a row leads to. Raises Untranslatable."""
-        batch = self._batch
-        kind, component = int(batch.kind[row]), int(batch.component[row])
-        if kind not in (METRIC_GAUGE, METRIC_SUMMARY) and batch.temporality[row] == TEMPORALITY_UNSPECIFIED:
-            raise Untranslatable("unspecified_temporality")
-        family, point = self._family(row), self._point(row)
-        suffix, more = point.part(component)
-        if kind == METRIC_HISTOGRAM and component >= COMPONENT_PART and more["le"] == "+Inf":
-            return []  # the count says it
-        base = point.base(self._resource(int(batch.block[row]))[0], self._scope(row))
-        names = [(suffix, more)]
-        if kind == METRIC_HISTOGRAM and component == COMPONENT_COUNT:
-            names.append(("_bucket", {"le": "+Inf"}))
-        return [
-            encode_labels(labels_of({**base, **more, METRIC_NAME: family.name + suffix}))
-            for suffix, more in names
-        ]
+    def _series_of(self, pieces: list[bytes]) -> I32:
+        """The codes of series by their canonical labels; -1 where there is no room."""
+        hashes = np.empty(len(pieces), np.uint64)
+        ends = np.cumsum([len(piece) for piece in pieces], dtype=np.int64)
+        hash_all(np.frombuffer(b"".join(pieces), np.uint8), ends, hashes)
+        codes, _ = self._known.series_table.codes(hashes)
+        make_room(self._known.series, len(self._known.series_table))
+        self._canonical.update(zip(codes.tolist(), pieces, strict=True))
+        return codes
 
-    def _code(self, canonical: bytes) -> int:
-        """The code of a series. Raises Untranslatable where there is no room for it."""
+    def _define(self, rows: I64, series: I32) -> None:
+        """Give the labels of series, each of which a row leads to, and the metadata of their metrics."""
+        hashes = self._known.series_table.keys[series].tolist()
+        codes = series.tolist()
+        unread = [i for i, code in enumerate(codes) if code not in self._canonical]
+        if unread:
+            self._reader.prefetch(np.unique(rows[unread]))
+        for row, code, wanted in zip(rows.tolist(), codes, hashes, strict=True):
+            canonical = self._canonical.get(code)
+            if canonical is None:
+                canonical = next(c for c in self._reader.describe(row) if hash_labels(c) == wanted)
+            self._out.define(wanted, canonical)
+            self._describe_family(row)
+
+    def _describe_family(self, row: int) -> None:
+        metric = int(self._batch.metric_off[row])
+        if metric != self._described:
+            self._described = metric
+            family = self._reader.family(row)
+            if self._known.families.get(family.name) != family:
+                self._known.families[family.name] = family
+                self._out.describe(family)
+
+    def _is_defined(self, series: int) -> bool:
+        """Whether it is in this generation; it is taken to be from now on."""
         known = self._known
-        code = int(known.series_table.codes(np.asarray([hash_labels(canonical)], np.uint64))[0][0])
-        if code == NONE:
-            raise Untranslatable("series_limit")
-        make_room(known.series, len(known.series_table))
-        self._canonical[code] = canonical
-        return code
-
-    def _define_from_row(self, row: int, series: int) -> None:
-        canonical = self._canonical.get(series)
-        if canonical is None:
-            wanted = int(self._known.series_table.keys[series])
-            canonical = next(c for c in self._describe(row) if hash_labels(c) == wanted)
-        self._put_definition(series, canonical)
-        family = self._family(row)
-        if self._known.families.get(family.name) != family:
-            self._known.families[family.name] = family
-            self._out.describe(family)
-
-    def _put_definition(self, series: int, canonical: bytes) -> None:
-        self._known.series.defined[series] = self._known.generation
-        self._out.define(int(self._known.series_table.keys[series]), canonical)
+        before, known.series.defined[series] = int(known.series.defined[series]), known.generation
+        return before == known.generation
 
     def _add_native(self, row: int, series: int) -> None:
         known, batch = self._known, self._batch
-        off, time_ns = int(batch.point_off[row]), int(batch.time_ns[row])
-        histogram = read_point(batch.raw[off : off + int(batch.point_len[row])].tobytes())
+        time_ns = int(batch.time_ns[row])
+        histogram = read_point(self._message(row))
         if histogram is None:
             known.refuse("scale_too_coarse")
             return
@@ -274,27 +275,35 @@ class _Work:
             if not histogram.stale:
                 histogram = histogram if total is None else added(total, histogram)
                 known.native[series] = time_ns, histogram
-        if known.series.defined[series] != known.generation:
-            self._define_from_row(row, series)
+        if not self._is_defined(series):
+            self._define(np.asarray([row]), np.asarray([series], np.int32))
         time_ms = time_ns // NS_PER_MS
-        message = encode(histogram, time_ms)
-        self._histogram_place[row] = self._out.histogram(series, time_ms, message)
+        self._histogram_place[row] = self._out.histogram(series, time_ms, encode(histogram, time_ms))
 
     def _add_targets(self) -> None:
         """``target_info`` of the resources in the batch."""
         batch, rows = self._batch, self._rows
-        if not len(rows) or not self._known.translation.target_info:
+        if not len(rows) or not self._known.attributes.translation.target_info:
             return
         starts = np.flatnonzero(np.diff(batch.block[rows], prepend=-1))
         first = np.minimum.reduceat(batch.time_ns[rows], starts) // NS_PER_MS
         last = np.maximum.reduceat(batch.time_ns[rows], starts) // NS_PER_MS
         blocks = batch.block[rows[starts]].tolist()
         for block, first_ms, last_ms in zip(blocks, first.tolist(), last.tolist(), strict=True):
-            _, series, canonical = self._resource(block)
-            if series != NONE:
-                if self._known.series.defined[series] != self._known.generation:
-                    self._put_definition(series, canonical)
-                self._out.target(series, target_times(first_ms, last_ms).tolist())
+            labels = self._reader.resource(block).target
+            series = self._target_series(int(self._of_block[block]), labels) if labels else NONE
+            if series == NONE:
+                continue
+            if not self._is_defined(series):
+                self._out.define(int(self._known.series_table.keys[series]), labels)
+            self._out.target(series, target_times(first_ms, last_ms))
+
+    def _target_series(self, resource: int, labels: bytes) -> int:
+        known = self._known
+        if resource not in known.targets:
+            known.targets[resource] = int(self._series_of([labels])[0])
+            known.refuse("series_limit", known.targets[resource] == NONE)
+        return known.targets[resource]
 
     def _add_exemplars(self, found: Emitted) -> None:
         batch = self._batch
@@ -303,72 +312,31 @@ class _Work:
             batch.raw, self._rows, batch.kind, batch.component, batch.point_off, batch.point_len, rows
         )
         for row in rows[:n].tolist():
-            off = int(batch.point_off[row])
-            point = batch.raw[off : off + int(batch.point_len[row])].tobytes()
-            for exemplar in read_exemplars(point, int(batch.kind[row])):
-                at = self._exemplar_series(found, row, exemplar.value)
+            message, kind = self._message(row), int(batch.kind[row])
+            bounds = bounds_of(message) if kind == METRIC_HISTOGRAM else []
+            for exemplar in read_exemplars(message, kind):
+                if bounds and isnan(exemplar.value):
+                    continue  # of no bucket
+                at = self._exemplar_series(found, row, bisect_left(bounds, exemplar.value), len(bounds))
                 if at is not None:
                     self._out.exemplar(at, exemplar)
 
-    def _exemplar_series(self, found: Emitted, row: int, value: float) -> int | None:
-        """The row of ``series_hash`` that an exemplar belongs to: its bucket, where there are buckets."""
-        batch = self._batch
-        kind = int(batch.kind[row])
+    def _exemplar_series(self, found: Emitted, row: int, bucket: int, buckets: int) -> int | None:
+        """The row of ``series_hash`` that an exemplar of a point belongs to: its bucket, where there are any."""
+        kind = int(self._batch.kind[row])
         if kind == METRIC_EXP_HISTOGRAM:
             place = self._histogram_place.get(row)
             return None if place is None else len(found.row) + place
         wanted = row
-        if kind == METRIC_HISTOGRAM:
-            bounds = self._point(row).bounds()
-            bucket = next((i for i, bound in enumerate(bounds) if value <= bound), len(bounds) - 1)
-            if bucket < len(bounds) - 1:
-                wanted += 1 + bucket
-                if batch.component[row + 1] != COMPONENT_PART:
-                    wanted += 1  # the sum lies between
+        if bucket < buckets - 1:
+            wanted += 1 + bucket
+            if self._batch.component[row + 1] != COMPONENT_PART:
+                wanted += 1  # the sum lies between
         at = int(np.searchsorted(found.row, wanted))
         if at == len(found.row) or found.row[at] != wanted:
             return None
         return at + 1 if kind == METRIC_HISTOGRAM and wanted == row else at
 
-    def _family(self, row: int) -> Family:
-        metric = int(self._batch.metric_off[row])
-        if self._last_family is None or self._last_family[0] != metric:
-            strategy = self._known.translation.strategy
-            self._last_family = metric, family_of(*instrument_of(self._batch, row), strategy)
-        return self._last_family[1]
-
-    def _point(self, row: int) -> Point:
+    def _message(self, row: int) -> bytes:
         off = int(self._batch.point_off[row])
-        if self._last_point is None or self._last_point[0] != off:
-            self._last_point = off, Point(self._batch, row, self._known.translation)
-        return self._last_point[1]
-
-    def _resource(self, block: int) -> tuple[Resource, int, bytes]:
-        """A resource with the series of its ``target_info`` (-1: it has none) and that one's labels."""
-        key = int(self._of_block[block])
-        found = self._known.resources.get(key)
-        if found is None:
-            off, length = int(self._batch.resource_off[block]), int(self._batch.resource_len[block])
-            resource = resource_of(self._batch.raw, off, length, self._known.translation)
-            series, canonical = NONE, b""
-            if resource.target is not None:
-                canonical = encode_labels(resource.target)
-                try:
-                    series = self._code(canonical)
-                except Untranslatable:
-                    self._known.refuse("series_limit")
-            found = self._known.resources[key] = resource, series, canonical
-        return found
-
-    def _scope(self, row: int) -> Scope:
-        if not self._known.translation.promote_scope:
-            return NO_SCOPE
-        batch, block = self._batch, int(self._batch.block[row])
-        off = int(batch.block_off[block])
-        end = off + int(batch.block_len[block])
-        scope, size, url, url_size, _ = find_scope(batch.raw, off, end, int(batch.metric_off[row]))
-        return scope_of(
-            batch.raw[scope : scope + size].tobytes(),
-            text(batch.raw[url : url + url_size].tobytes()),
-            self._known.translation,
-        )
+        return self._batch.raw[off : off + int(self._batch.point_len[row])].tobytes()

@@ -9,11 +9,9 @@ on ``target_info``; the scope becomes ``otel_scope_*`` labels only where that is
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
-
-import numpy as np
+from functools import lru_cache
 
 from agent.settings import OtlpSettings
 from agent.telemetry.batch import (
@@ -27,8 +25,7 @@ from agent.telemetry.batch import (
     METRIC_SUMMARY,
     MetricBatch,
 )
-from agent.telemetry.frames import U8
-from agent.telemetry.labels import METRIC_NAME, Labels, labels_of
+from agent.telemetry.labels import METRIC_NAME, encode_labels
 from agent.telemetry.otlp_attributes import attributes, content_of, double, message_fields, text
 from agent.telemetry.unit_names import (
     Instrument,
@@ -43,7 +40,8 @@ from agent.telemetry.unit_names import (
 TARGET_INFO = "target_info"
 IDENTIFYING = ("service.namespace", "service.name", "service.instance.id")
 
-_ATTRIBUTES_FIELD = (7, 7, 9, 1, 7)
+ATTRIBUTES_FIELD = (7, 7, 9, 1, 7)  # of a data point, by METRIC_*
+MAX_KNOWN = 100_000  # attributes remembered
 _BOUNDS_FIELD, _QUANTILES_FIELD = 7, 6
 _F64 = struct.Struct("<d")
 
@@ -87,110 +85,170 @@ class Family:
     unit: str
 
 
+Encoded = Mapping[str, bytes]
+"""Labels by name, each as its ``Label`` message in canonical bytes; an absent one is empty."""
+
+
+@lru_cache(maxsize=1 << 16)
+def encode_label(name: str, value: str) -> bytes:
+    return encode_labels(((name, value),)) if value else b""
+
+
+def canonical(labels: Encoded) -> bytes:
+    """The canonical bytes of a label set."""
+    return b"".join([labels[name] for name in sorted(labels)])
+
+
+@dataclass(frozen=True, slots=True)
+class Attribute:
+    """``label`` is empty where nothing is left of the key."""
+
+    key: str
+    value: str
+    label: str
+    encoded: bytes
+
+
+class Attributes:
+    """KeyValue messages as labels; those that come often are read once."""
+
+    def __init__(self, translation: Translation) -> None:
+        self.translation = translation
+        self._known: dict[bytes, Attribute] = {}
+
+    def of(self, messages: Iterable[bytes]) -> list[Attribute]:
+        known = self._known
+        return [known.get(message) or self._read(message) for message in messages]
+
+    def _read(self, message: bytes) -> Attribute:
+        ((key, value),) = attributes([message]).items()
+        label, shown = label_name(key, self.translation.strategy), attribute_text(value)
+        if len(self._known) >= MAX_KNOWN:
+            self._known.clear()
+        found = self._known[message] = Attribute(key, shown, label, encode_label(label, shown))
+        return found
+
+
+def joined(found: Sequence[Attribute]) -> dict[str, bytes]:
+    """The labels of attributes. Of a key that comes twice the last value holds; values of keys that become the
+    same label are joined. Raises Untranslatable."""
+    labels = {one.label: one.encoded for one in found}
+    if "" in labels:
+        raise Untranslatable("bad_label_name")
+    if len(labels) < len(found):
+        values: dict[str, list[str]] = {}
+        for one in sorted({one.key: one for one in found}.values(), key=lambda one: one.key.encode()):
+            values.setdefault(one.label, []).append(one.value)
+        labels = {label: encode_label(label, ";".join(texts)) for label, texts in values.items()}
+    return labels
+
+
 @dataclass(frozen=True, slots=True)
 class Resource:
     """What the series of a resource have in common: the labels ``job`` and ``instance``, the attributes that
-    are promoted (weaker than those of a point), and the labels of ``target_info``, None where it says nothing."""
+    are promoted (weaker than those of a point), and the labels of ``target_info``, empty where it says nothing."""
 
-    identity: Mapping[str, str]
-    promoted: Mapping[str, str]
-    target: Labels | None
-
-
-@dataclass(frozen=True, slots=True)
-class Scope:
-    """The labels of a scope, empty where scopes are not promoted."""
-
-    labels: Mapping[str, str]
+    identity: Encoded
+    promoted: Encoded
+    target: bytes
 
 
-NO_SCOPE = Scope({})
-
-
-def resource_of(raw: U8, off: int, length: int, translation: Translation) -> Resource:
-    """Reads the Resource message at ``raw[off : off + length]``."""
-    found = _texts(raw[off : off + length].tobytes(), 1)
+def resource_of(message: bytes, reader: Attributes) -> Resource:
+    """Reads a Resource message."""
+    found = {one.key: one for one in reader.of(content_of(message, 1))}
     identity = {}
     if "service.name" in found:
-        namespace = found.get("service.namespace")
-        job = found["service.name"]
-        identity["job"] = job if namespace is None else f"{namespace}/{job}"
+        job = found["service.name"].value
+        if "service.namespace" in found:
+            job = f"{found['service.namespace'].value}/{job}"
+        identity["job"] = encode_label("job", job)
     if "service.instance.id" in found:
-        identity["instance"] = found["service.instance.id"]
-    promoted = {}
-    for key in sorted(translation.promote_resource_attributes & found.keys()):
-        promoted.setdefault(_label(key, translation), found[key])
-    return Resource(identity, promoted, _target(found, identity, translation))
+        identity["instance"] = encode_label("instance", found["service.instance.id"].value)
+    promoted: dict[str, bytes] = {}
+    for key in sorted(reader.translation.promote_resource_attributes & found.keys()):
+        if found[key].label:
+            promoted.setdefault(found[key].label, found[key].encoded)
+    return Resource(identity, promoted, _target(found, identity, reader.translation))
 
 
-def _target(found: Mapping[str, str], identity: Mapping[str, str], translation: Translation) -> Labels | None:
-    telling = {key: value for key, value in found.items() if key not in IDENTIFYING}
+def _target(found: Mapping[str, Attribute], identity: Encoded, translation: Translation) -> bytes:
+    telling = [one for key, one in found.items() if key not in IDENTIFYING]
     if not translation.target_info or not telling or not identity:
-        return None
-    shown = found if translation.keep_identifying_attributes else telling
+        return b""
+    shown = list(found.values()) if translation.keep_identifying_attributes else telling
     try:
-        joined = _joined(shown, translation)
+        labels = joined(shown)
     except Untranslatable:
-        return None
-    return labels_of({**joined, **identity, METRIC_NAME: TARGET_INFO})
+        return b""
+    return canonical({**labels, **identity, METRIC_NAME: encode_label(METRIC_NAME, TARGET_INFO)})
 
 
-def scope_of(scope: bytes, schema_url: str, translation: Translation) -> Scope:
+def scope_of(scope: bytes, schema_url: str, reader: Attributes) -> Encoded:
     """The labels of an InstrumentationScope message; one without a name has none."""
-    texts = {
-        number: text(content)
-        for number, content in message_fields(scope)
-        if number in (1, 2) and isinstance(content, bytes)
-    }
-    if not texts.get(1):
-        return NO_SCOPE
-    labels = {
-        "otel_scope_name": texts[1],
-        "otel_scope_version": texts.get(2, ""),
-        "otel_scope_schema_url": schema_url,
-    }
-    for key, value in _texts(scope, 3).items():
-        labels[_label("otel_scope_" + key, translation)] = value
-    return Scope(labels)
+    texts = {1: "", 2: ""}
+    for number, content in message_fields(scope):
+        if number in texts and isinstance(content, bytes):
+            texts[number] = text(content)
+    if not texts[1]:
+        return {}
+    named = {"name": texts[1], "version": texts[2], "schema_url": schema_url}
+    labels = {f"otel_scope_{key}": value for key, value in named.items()}
+    for one in reader.of(content_of(scope, 3)):
+        labels[label_name("otel_scope_" + one.key, reader.translation.strategy)] = one.value
+    return {name: encode_label(name, value) for name, value in labels.items()}
 
 
 class Point:
     """One data point, whose numbers become one or several series."""
 
-    def __init__(self, batch: MetricBatch, row: int, translation: Translation) -> None:
-        off, length = int(batch.point_off[row]), int(batch.point_len[row])
-        self._message = batch.raw[off : off + length].tobytes()
-        self._kind = int(batch.kind[row])
-        self._own = _joined(_texts(self._message, _ATTRIBUTES_FIELD[self._kind]), translation)
+    def __init__(self, message: bytes, kind: int, own: Sequence[Attribute]) -> None:
+        self._message, self._kind = message, kind
+        self._own = joined(own)
+        self._bounds: list[float] | None = None
 
-    def base(self, resource: Resource, scope: Scope) -> dict[str, str]:
+    def base(self, resource: Resource, scope: Encoded) -> dict[str, bytes]:
         """The labels that all series of the point share, without a name."""
-        return {**resource.promoted, **self._own, **scope.labels, **resource.identity}
+        return {**resource.promoted, **self._own, **scope, **resource.identity}
 
-    def part(self, component: int) -> tuple[str, dict[str, str]]:
+    def part(self, component: int) -> tuple[str, Encoded]:
         """``(suffix of the name, further labels)`` of a number of the point, by its component."""
         if component == COMPONENT_COUNT and self._kind != METRIC_EXP_HISTOGRAM:
             return "_count", {}
         if component == COMPONENT_SUM:
             return "_sum", {}
         if component >= COMPONENT_PART and self._kind == METRIC_HISTOGRAM:
-            return "_bucket", {"le": number_text(self.bounds()[component - COMPONENT_PART])}
+            return "_bucket", {"le": _bound_label("le", self.bounds()[component - COMPONENT_PART])}
         if component >= COMPONENT_PART and self._kind == METRIC_SUMMARY:
-            return "", {"quantile": number_text(self._quantile(component - COMPONENT_PART))}
+            return "", {"quantile": _bound_label("quantile", self._quantile(component - COMPONENT_PART))}
         return "", {}
 
     def bounds(self) -> list[float]:
         """The upper bounds of a histogram's buckets, the last one +Inf."""
-        bounds: list[float] = []
-        for number, content in message_fields(self._message):
-            if number == _BOUNDS_FIELD:
-                packed = content if isinstance(content, bytes) else content.to_bytes(8, "little")
-                bounds += [bound for (bound,) in _F64.iter_unpack(packed)]
-        return [*bounds, float("inf")]
+        if self._bounds is None:
+            self._bounds = bounds_of(self._message)
+        return self._bounds
 
     def _quantile(self, place: int) -> float:
         quantile = dict(message_fields(content_of(self._message, _QUANTILES_FIELD)[place])).get(1, 0)
         return double(quantile) if isinstance(quantile, int) else 0.0
+
+
+def bounds_of(point: bytes) -> list[float]:
+    """The upper bounds of the buckets of a HistogramDataPoint, the last one +Inf."""
+    bounds: list[float] = []
+    for number, content in message_fields(point):
+        if number == _BOUNDS_FIELD:
+            packed = content if isinstance(content, bytes) else content.to_bytes(8, "little")
+            bounds += [bound for (bound,) in _F64.iter_unpack(packed)]
+    return [*bounds, float("inf")]
+
+
+LAST_BUCKET: Encoded = {"le": encode_label("le", "+Inf")}
+
+
+@lru_cache(maxsize=1 << 12)
+def _bound_label(name: str, bound: float) -> bytes:
+    return encode_label(name, number_text(bound))
 
 
 def instrument_of(batch: MetricBatch, row: int) -> tuple[Instrument, str]:
@@ -218,32 +276,11 @@ def _prometheus_type(instrument: Instrument) -> str:
     return {METRIC_GAUGE: "gauge", METRIC_SUMMARY: "summary"}.get(instrument.kind, "histogram")
 
 
-def _texts(message: bytes, field: int) -> dict[str, str]:
-    found: Mapping[str, Any] = attributes(content_of(message, field))
-    return {key: attribute_text(value) for key, value in found.items()}
-
-
-def _joined(found: Mapping[str, str], translation: Translation) -> dict[str, str]:
-    labels: dict[str, str] = {}
-    for key in sorted(found, key=str.encode):
-        name = _label(key, translation)
-        labels[name] = f"{labels[name]};{found[key]}" if name in labels else found[key]
-    return labels
-
-
-def _label(key: str, translation: Translation) -> str:
-    name = label_name(key, translation.strategy)
-    if not name:
-        raise Untranslatable("bad_label_name")
-    return name
-
-
-def target_times(first_ms: int, last_ms: int) -> np.ndarray[Any, np.dtype[np.int64]]:
+def target_times(first_ms: int, last_ms: int) -> list[int]:
     """When a resource's ``target_info`` is written: where its points begin and end, and often enough between
     for every look-back of five minutes to find it."""
     step = max(TARGET_STEP_MS, (last_ms - first_ms) // MAX_TARGET_SAMPLES)
-    times = np.arange(first_ms, last_ms, step, dtype=np.int64)
-    return np.append(times, np.int64(last_ms))
+    return [*range(first_ms, last_ms, step), last_ms]
 
 
 TARGET_STEP_MS = 150_000

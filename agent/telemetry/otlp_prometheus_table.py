@@ -156,6 +156,41 @@ def raw_keys(raw, resource_off, resource_len, block, series_hash, rows, of_block
 
 
 @njit(cache=True, nogil=True)
+def attribute_spans(raw, rows, kind, field, point_off, point_len, first, spans):  # type: ignore[no-untyped-def]
+    """Where the attributes of the data points of ``rows`` lie: those of row ``i`` are ``spans[:, first[i]:
+    first[i + 1]]``, off and length. Returns how many there are, of which only so many as fit are written."""
+    n = np.int64(0)
+    for i in range(len(rows)):
+        first[i] = n
+        row = rows[i]
+        wanted = field[kind[row]]
+        pos = point_off[row]
+        stop = pos + point_len[row]
+        while pos < stop:
+            tag, pos = varint(raw, pos)
+            if np.int64(tag >> np.uint64(3)) != wanted:
+                pos = skip(raw, pos, tag & np.uint64(7))
+                continue
+            size, pos = varint(raw, pos)
+            if n < spans.shape[1]:
+                spans[0, n] = pos
+                spans[1, n] = np.int64(size)
+            n += 1
+            pos += np.int64(size)
+    first[len(rows)] = n
+    return n
+
+
+@njit(cache=True, nogil=True)
+def hash_all(raw, ends, out):  # type: ignore[no-untyped-def]
+    """The hash of each of the pieces of ``raw`` that end at ``ends``."""
+    start = np.int64(0)
+    for i in range(len(ends)):
+        out[i] = hash_bytes(raw, start, ends[i] - start)
+        start = ends[i]
+
+
+@njit(cache=True, nogil=True)
 def find_scope(raw, pos, stop, metric):  # type: ignore[no-untyped-def]
     """``(scope off, scope len, schema URL off, len, end)`` of the ScopeMetrics in the block
     ``raw[pos:stop]`` that holds the Metric message at ``metric``."""
