@@ -88,7 +88,7 @@ def encode(histogram: Exponential, time_ms: int) -> bytes:
         for gap, length in spans:
             span = b"\x08" + _varint(_zigzag(gap)) + b"\x10" + _varint(length)
             out += bytes((span_tag,)) + _varint(len(span)) + span
-        packed = b"".join(_varint(_zigzag(delta)) for delta in deltas)
+        packed = b"".join([_varint(_zigzag(delta)) for delta in deltas])
         if packed:
             out += bytes((delta_tag,)) + _varint(len(packed)) + packed
     return bytes(out + b"\x78" + _varint(time_ms))
@@ -124,6 +124,8 @@ def _buckets(message: bytes) -> tuple[int, list[int]]:
 
 
 def _sparse(offset: int, counts: Iterable[int], down: int) -> dict[int, int]:
+    if not down:
+        return {index: count for index, count in enumerate(counts, offset + 1) if count}
     found: dict[int, int] = {}
     for index, count in enumerate(counts, offset):
         if count:
@@ -152,7 +154,12 @@ def _merged(left: Mapping[int, int], right: Mapping[int, int]) -> dict[int, int]
     return {index: left.get(index, 0) + right.get(index, 0) for index in left.keys() | right.keys()}
 
 
+_SHORT = [bytes((value,)) for value in range(128)]
+
+
 def _varint(value: int) -> bytes:
+    if value < 128:
+        return _SHORT[value]
     out = bytearray()
     while value > 127:
         out.append(value & 127 | 128)
@@ -162,6 +169,8 @@ def _varint(value: int) -> bytes:
 
 
 def _varints(packed: bytes) -> list[int]:
+    if packed.isascii():  # every number is one byte
+        return list(packed)
     found, value, shift = list[int](), 0, 0
     for byte in packed:
         value |= (byte & 127) << shift
