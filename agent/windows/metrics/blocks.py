@@ -137,7 +137,7 @@ class BlockFile:
     def column(self, name: str) -> I64:
         """A column of numbers, one a group."""
         with self._lock:
-            return np.asarray(self._file.read([name]).column(0).to_numpy())
+            return np.asarray(self._file.read([name], use_threads=False).column(0).to_numpy())
 
     def labels(self, group: int) -> tuple[U8, I64, I64]:
         """``(raw, off, len)`` of the canonical label sets of a group's series."""
@@ -157,7 +157,7 @@ class BlockFile:
 
     def _cells(self, group: int, columns: list[str]) -> list[memoryview]:
         with self._lock:
-            table = self._file.read_row_group(group // GROUPS_A_ROW_GROUP, columns)
+            table = self._file.read_row_group(group // GROUPS_A_ROW_GROUP, columns, use_threads=False)
         at = group % GROUPS_A_ROW_GROUP
         return [memoryview(table.column(name)[at].as_buffer()) for name in columns]
 
