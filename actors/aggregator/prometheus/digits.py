@@ -5,23 +5,20 @@ below 1e-6 and from 1e21 on (``util/jsonutil``). The digits come from Schubfach 
 Schubfach way to render doubles", 2021), which needs one table of powers of ten and three multiplications.
 
 Kernels write into ``out`` (bytes) at ``pos`` and return the position behind; the caller has made room
-(``FLOAT_BYTES``, ``TIME_BYTES``). The compiler's cache looks at a function's own file only: after a
+(``FLOAT_BYTES``, ``TIME_BYTES``, and eight bytes at the end). The compiler's cache looks at a function's own file only: after a
 change here, touch the files of the kernels that call these.
 """
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from llvmlite import ir
-from numba import njit, types
-from numba.extending import intrinsic
+from numba import njit
 
+from actors.aggregator.prometheus.words import high_product, leading_zeros, store8, trailing_zeros
 from agent.telemetry.frames import U8, U64
 
-FLOAT_BYTES = 25  # -2.2250738585072014e-308; 22 digits with a sign and a point; all of them are shorter
-TIME_BYTES = 22  # -9223372036854775.808
+FLOAT_BYTES = 32  # the longest is -2.2250738585072014e-308; what is behind it may be written over
+TIME_BYTES = 24  # -9223372036854775.808
 
 _FIRST_POWER, _LAST_POWER = -292, 324
 _HIDDEN_BIT = 1 << 52
@@ -46,30 +43,19 @@ def _floor_log2(over: int, under: int) -> int:
 
 
 _POWERS = _powers()
+_TENS: U64 = np.array([10**k for k in range(20)], np.uint64)
+_ZEROS = np.uint64(0x3030303030303030)  # eight of the character 0
+_ZERO_POINT = np.uint64(0x3030303030302E30)  # 0.000000
 _PAIRS: U8 = np.frombuffer("".join(f"{pair:02d}" for pair in range(100)).encode(), np.uint8)
-
-
-def _multiply_high(typing, a, b):  # type: ignore[no-untyped-def]
-    """The upper 64 bits of the product of two unsigned 64-bit numbers."""
-
-    def generate(context, builder, signature, args):  # type: ignore[no-untyped-def]
-        wide = ir.IntType(128)
-        product = builder.mul(builder.zext(args[0], wide), builder.zext(args[1], wide))
-        return builder.trunc(builder.lshr(product, ir.Constant(wide, 64)), ir.IntType(64))
-
-    return types.uint64(types.uint64, types.uint64), generate
-
-
-_high_product: Any = intrinsic(_multiply_high)
 
 
 @njit(cache=True, nogil=True)
 def _round_to_odd(high, low, factor):  # type: ignore[no-untyped-def]
     """The upper 64 bits of a 192-bit product; the lowest tells whether anything was cut off."""
-    carried = _high_product(low, factor)
+    carried = high_product(low, factor)
     middle = np.uint64(high * factor)
     total = np.uint64(middle + carried)
-    upper = _high_product(high, factor) + np.uint64(total < middle)
+    upper = high_product(high, factor) + np.uint64(total < middle)
     return np.uint64(upper | np.uint64(total > 1))
 
 
@@ -108,66 +94,102 @@ def _shortest(mantissa, exponent):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True)
 def _count_digits(value):  # type: ignore[no-untyped-def]
-    count, power = 1, np.uint64(10)
-    while count < 20 and value >= power:
-        count += 1
-        power = np.uint64(power * np.uint64(10))
-    return count
+    """Of a number above 0 and below 10^19."""
+    guess = ((np.uint64(64) - leading_zeros(value)) * np.uint64(1233)) >> np.uint64(12)
+    return np.int64(guess) + np.int64(value >= _TENS[guess])
+
+
+@njit(cache=True, nogil=True)
+def _eight(value):  # type: ignore[no-untyped-def]
+    """The digits of a number below 10^8 as bytes of a word, leading zeros among them, the first one lowest.
+    Each step halves lanes: 8 digits, 2 x 4, 4 x 2, 8 x 1, by multiplication with a reciprocal."""
+    upper = value // np.uint64(10_000)
+    x = upper | (value - upper * np.uint64(10_000)) << np.uint64(32)
+    hundreds = ((x * np.uint64(10486)) >> np.uint64(20)) & np.uint64(0x7F0000007F)
+    x = hundreds | (x - np.uint64(100) * hundreds) << np.uint64(16)
+    tens = ((x * np.uint64(103)) >> np.uint64(10)) & np.uint64(0x000F000F000F000F)
+    return tens | (x - np.uint64(10) * tens) << np.uint64(8)
 
 
 @njit(cache=True, nogil=True)
 def write_whole(out, pos, value):  # type: ignore[no-untyped-def]
-    """An unsigned whole number below 10^19."""
+    """An unsigned whole number below 10^19. Seven bytes behind it may be written over."""
     value = np.uint64(value)
-    end = pos + _count_digits(value)
-    at = end
-    while value >= 100:
-        rest = np.uint64(value // np.uint64(100))
-        pair = np.uint64(2) * np.uint64(value - rest * np.uint64(100))
-        at -= 2
-        out[np.uint64(at)] = _PAIRS[pair]
-        out[np.uint64(at + 1)] = _PAIRS[pair + np.uint64(1)]
-        value = rest
-    if value >= 10:
-        out[np.uint64(pos)] = _PAIRS[np.uint64(2) * value]
-        out[np.uint64(pos + 1)] = _PAIRS[np.uint64(2) * value + np.uint64(1)]
-    else:
+    if value < 10:
         out[np.uint64(pos)] = np.uint8(48 + value)
-    return end
-
-
-@njit(cache=True, nogil=True)
-def _write_fixed(out, pos, digits, power):  # type: ignore[no-untyped-def]
-    """``digits * 10^power`` without an exponent."""
-    if power >= 0:
-        end = write_whole(out, pos, digits)
-        for i in range(power):
-            out[end + i] = 48
-        return end + power
-    count = _count_digits(digits)
-    before = count + power  # digits before the point
-    if before > 0:
-        end = write_whole(out, pos + 1, digits)
-        for i in range(before):
-            out[pos + i] = out[pos + 1 + i]
-        out[pos + before] = 46
-        return end
-    out[pos], out[pos + 1] = 48, 46
-    for i in range(-before):
-        out[pos + 2 + i] = 48
-    return write_whole(out, pos + 2 - before, digits)
-
-
-@njit(cache=True, nogil=True)
-def _write_scientific(out, pos, digits, power):  # type: ignore[no-untyped-def]
-    """``d.ddde-07``: the exponent has a sign and at least two digits."""
-    end = write_whole(out, pos + 1, digits)
-    exponent = power + (end - pos - 2)
-    out[pos] = out[pos + 1]
-    if end - pos > 2:
-        out[pos + 1] = 46
+        return pos + 1
+    if value < 100_000_000:
+        return _write_short(out, pos, value)
+    upper = np.uint64(value // np.uint64(100_000_000))
+    if upper < 100_000_000:
+        pos = _write_short(out, pos, upper)
     else:
-        end -= 1
+        top = np.uint64(upper // np.uint64(100_000_000))
+        pos = _write_short(out, pos, top)
+        store8(out, pos, _eight(upper - top * np.uint64(100_000_000)) | _ZEROS)
+        pos += 8
+    store8(out, pos, _eight(value - upper * np.uint64(100_000_000)) | _ZEROS)
+    return pos + 8
+
+
+@njit(cache=True, nogil=True)
+def _write_short(out, pos, value):  # type: ignore[no-untyped-def]
+    """A number from 1 to 10^8 - 1."""
+    word = _eight(value)
+    unused = np.uint64(trailing_zeros(word)) & np.uint64(0x78)  # bits of the zeros before it
+    store8(out, pos, (word | _ZEROS) >> unused)
+    return pos + 8 - np.int64(unused >> np.uint64(3))
+
+
+@njit(cache=True, nogil=True)
+def _seventeen(digits):  # type: ignore[no-untyped-def]
+    """The 17 digits of a number below 10^17 as two words and the last one; how many there are without the zeros
+    at the end."""
+    first = np.uint64(digits // np.uint64(10_000_000_000_000_000))
+    rest = digits - first * np.uint64(10_000_000_000_000_000)
+    middle = np.uint64(rest // np.uint64(100_000_000))
+    upper, lower = _eight(middle), _eight(rest - middle * np.uint64(100_000_000))
+    if lower != 0:
+        count = 17 - np.int64(leading_zeros(lower) >> np.uint64(3))
+    else:
+        count = 9 - np.int64(leading_zeros(upper) >> np.uint64(3))
+    head = first | upper << np.uint64(8)
+    tail = upper >> np.uint64(56) | lower << np.uint64(8)
+    return head | _ZEROS, tail | _ZEROS, np.uint8(48 + (lower >> np.uint64(56))), count
+
+
+@njit(cache=True, nogil=True)
+def _write_fraction(out, pos, digits, exponent):  # type: ignore[no-untyped-def]
+    """``digits`` (17 of them) with the first one at 10^``exponent``, without an exponent: -6 to 20."""
+    head, tail, last, count = _seventeen(digits)
+    before = exponent + 1
+    if before <= 0:
+        store8(out, pos, _ZERO_POINT)
+        pos += 2 - before
+        store8(out, pos, head)
+        store8(out, pos + 8, tail)
+        out[np.uint64(pos + 16)] = last
+        return pos + count
+    if before < 8:
+        store8(out, pos, head)
+        store8(out, pos + before + 1, head >> np.uint64(8 * before))
+    else:
+        store8(out, pos + 1, head)
+    store8(out, pos + 9, tail)
+    out[np.uint64(pos + 17)] = last
+    if before >= 8:
+        for i in range(min(before, 17)):
+            out[np.uint64(pos + i)] = out[np.uint64(pos + i + 1)]
+        for i in range(17, before):
+            out[np.uint64(pos + i)] = 48
+    out[np.uint64(pos + before)] = 46
+    return pos + count + 1 if count > before else pos + before
+
+
+@njit(cache=True, nogil=True)
+def _write_scientific(out, pos, digits, exponent):  # type: ignore[no-untyped-def]
+    """``d.ddde-07``: the exponent has a sign and at least two digits."""
+    end = _write_fraction(out, pos, digits, 0)
     out[end] = 101
     out[end + 1] = 45 if exponent < 0 else 43
     exponent = abs(exponent)
@@ -207,13 +229,12 @@ def write_float(out, pos, bits):  # type: ignore[no-untyped-def]
     if 0 <= cut < 53 and whole & np.uint64((1 << np.uint64(cut)) - 1) == 0:
         return write_whole(out, pos, np.uint64(whole >> np.uint64(cut)))
     digits, power = _shortest(mantissa, exponent)
-    while digits % np.uint64(10) == 0:
-        digits = np.uint64(digits // np.uint64(10))
-        power += 1
-    first = power + _count_digits(digits) - 1  # the exponent of the leading digit
+    count = _count_digits(digits)
+    digits = np.uint64(digits * _TENS[np.uint64(17 - count)])
+    first = power + count - 1  # the exponent of the leading digit
     if first < -6 or first >= 21:
-        return _write_scientific(out, pos, digits, power)
-    return _write_fixed(out, pos, digits, power)
+        return _write_scientific(out, pos, digits, first)
+    return _write_fraction(out, pos, digits, first)
 
 
 @njit(cache=True, nogil=True)
@@ -242,7 +263,7 @@ def _one(out, bits):  # type: ignore[no-untyped-def]
 
 def float_text(value: float) -> str:
     """One float as text; the few that are not columns (scalars, histograms)."""
-    out = np.empty(FLOAT_BYTES + 4, np.uint8)
+    out = np.empty(2 * FLOAT_BYTES, np.uint8)
     return out[: _one(out, np.float64(value).view(np.uint64))].tobytes().decode()
 
 

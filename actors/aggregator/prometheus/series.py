@@ -17,6 +17,7 @@ from numba import njit
 
 from actors.aggregator.prometheus.digits import FLOAT_BYTES, TIME_BYTES, time_text, write_float, write_time
 from actors.aggregator.prometheus.histograms import histogram_points
+from actors.aggregator.prometheus.words import load8, store8
 from agent.promql.values import STALE_NAN_BITS, Matrix, Selection
 from agent.telemetry.frames import I32, I64, U8
 from agent.telemetry.labels import LabelTable
@@ -25,11 +26,19 @@ from agent.telemetry.native import FloatHistogram
 PIECE_CELLS = 1 << 17
 Piece: TypeAlias = bytes | memoryview
 
-_METRIC = np.frombuffer(b'{"metric":{', np.uint8)
-_VALUE = np.frombuffer(b'},"value":', np.uint8)
-_VALUES = np.frombuffer(b'},"values":[', np.uint8)
+
+def _padded(text: bytes) -> U8:
+    """With room behind it for the kernel that copies eight bytes at a time."""
+    return np.frombuffer(text + bytes(8), np.uint8)
+
+
+_METRIC = _padded(b'{"metric":{')
+_VALUE = _padded(b'},"value":')
+_VALUES = _padded(b'},"values":[')
+_CELL_END = np.uint64(int.from_bytes(b'"],', "little"))
 _ROW_BYTES = len(_METRIC) + len(_VALUES) + 8
 _CELL_BYTES = FLOAT_BYTES + 8
+_SPARE_BYTES = 32  # at the end, for what the kernels write too much
 _STALE = np.uint64(STALE_NAN_BITS)
 
 
@@ -58,7 +67,7 @@ def fragments(table: LabelTable) -> Fragments:
         texts += [prefix + json_text(values[code]) for code in used.tolist()]
     offsets = np.zeros(len(texts) + 1, np.int64)
     np.cumsum([len(text) for text in texts], out=offsets[1:])
-    return Fragments(ids, np.frombuffer(b"".join(texts), np.uint8), offsets)
+    return Fragments(ids, _padded(b"".join(texts)), offsets)
 
 
 def _used(codes: I32) -> tuple[I64, I64]:
@@ -86,8 +95,9 @@ def json_text(text: str) -> bytes:
 
 @njit(cache=True, nogil=True)
 def _copy(out, pos, source, begin, end):  # type: ignore[no-untyped-def]
-    for i in range(end - begin):
-        out[np.uint64(pos + i)] = source[np.uint64(begin + i)]
+    """Eight bytes at a time: both arrays go on for seven bytes more (``_padded``)."""
+    for i in range(0, end - begin, 8):
+        store8(out, pos + i, load8(source, begin + i))
     return pos + end - begin
 
 
@@ -125,7 +135,7 @@ def _close(out, pos, count, single):  # type: ignore[no-untyped-def]
 def _write_cell(out, pos, bits):  # type: ignore[no-untyped-def]
     """The value in quotes, and what is behind it."""
     pos = write_float(out, pos, bits)
-    out[pos], out[pos + 1], out[pos + 2] = 34, 93, 44
+    store8(out, pos, _CELL_END)
     return pos + 3
 
 
@@ -143,13 +153,13 @@ def _write_matrix(out, rows, labels, cells, times, ends):  # type: ignore[no-unt
         if any_before:
             out[pos] = 44
             pos += 1
-        pos = _copy(out, pos, _METRIC, 0, len(_METRIC))
+        pos = _copy(out, pos, _METRIC, 0, len(_METRIC) - 8)
         pos = _write_labels(out, pos, i, labels)
         for j in range(bits.shape[1]):
             if present[i, j]:
                 if count == 0:
                     head = _VALUE if single else _VALUES
-                    pos = _copy(out, pos, head, 0, len(head))
+                    pos = _copy(out, pos, head, 0, len(head) - 8)
                 count += 1
                 pos = _copy(out, pos, blob, offsets[j], offsets[j + 1])
                 pos = _write_cell(out, pos, bits[i, j])
@@ -172,12 +182,12 @@ def _write_selection(out, rows, labels, samples, ends):  # type: ignore[no-untyp
         if any_before:
             out[pos] = 44
             pos += 1
-        pos = _copy(out, pos, _METRIC, 0, len(_METRIC))
+        pos = _copy(out, pos, _METRIC, 0, len(_METRIC) - 8)
         pos = _write_labels(out, pos, i, labels)
         for j in range(starts[i], starts[i + 1]):
             if bits[j] != _STALE:
                 if count == 0:
-                    pos = _copy(out, pos, _VALUES, 0, len(_VALUES))
+                    pos = _copy(out, pos, _VALUES, 0, len(_VALUES) - 8)
                 count += 1
                 out[pos] = 91
                 pos = write_time(out, pos + 1, time_ms[j])
@@ -213,7 +223,7 @@ def matrix_pieces(matrix: Matrix, times_ms: Sequence[int], *, single: bool) -> I
     heads = [f'[{time_text(time_ms)},"'.encode() for time_ms in times_ms]
     offsets = np.zeros(len(heads) + 1, np.int64)
     np.cumsum([len(head) for head in heads], out=offsets[1:])
-    times = (np.frombuffer(b"".join(heads), np.uint8), offsets)
+    times = (_padded(b"".join(heads)), offsets)
     cell_bytes = _CELL_BYTES + max((len(head) for head in heads), default=0)
     bits = np.ascontiguousarray(matrix.value).view(np.uint64)
     held = matrix.histogram
@@ -225,7 +235,7 @@ def matrix_pieces(matrix: Matrix, times_ms: Sequence[int], *, single: bool) -> I
         room = int(labels.size_bytes()[begin:end].sum()) + (end - begin) * (
             _ROW_BYTES + bits.shape[1] * cell_bytes
         )
-        out, ends = np.empty(room + 8, np.uint8), np.zeros(end - begin, np.int64)
+        out, ends = np.empty(room + _SPARE_BYTES, np.uint8), np.zeros(end - begin, np.int64)
         size = _write_matrix(
             out, (begin, end, int(before), int(single)), (labels.ids, labels.blob, labels.offsets),
             (bits, matrix.present, kept), times, ends,
@@ -257,7 +267,7 @@ def selection_pieces(selection: Selection) -> Iterator[Piece]:
     for begin, end in _pieces(len(selection), count):
         cells = int(count[begin:end].sum()) * (_CELL_BYTES + TIME_BYTES + 4)
         room = int(labels.size_bytes()[begin:end].sum()) + (end - begin) * _ROW_BYTES + cells
-        out, ends = np.empty(room + 8, np.uint8), np.zeros(end - begin, np.int64)
+        out, ends = np.empty(room + _SPARE_BYTES, np.uint8), np.zeros(end - begin, np.int64)
         size = _write_selection(
             out, (begin, end, int(before), 0), (labels.ids, labels.blob, labels.offsets),
             (selection.offsets, selection.time_ms, bits, kept), ends,
@@ -280,7 +290,7 @@ def selection_pieces(selection: Selection) -> Iterator[Piece]:
 def label_set_pieces(table: LabelTable) -> Iterator[Piece]:
     """Label sets as a list of objects, without its brackets."""
     labels = fragments(table)
-    out = np.empty(int(labels.size_bytes().sum()) + 3 * len(table) + 8, np.uint8)
+    out = np.empty(int(labels.size_bytes().sum()) + 3 * len(table) + _SPARE_BYTES, np.uint8)
     yield memoryview(out.data)[: _write_sets(out, (labels.ids, labels.blob, labels.offsets))]
 
 

@@ -13,6 +13,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -163,8 +164,8 @@ class _Fanned:
     ) -> None:
         self._metrics, self._loop, self._tenant, self._asked = metrics, loop, tenant, asked
 
-    def parts(self, node: Expr, grid: Grid) -> list[Part]:
-        return self._wait(self._metrics.parts(self._tenant, node, grid, self._asked))
+    def parts(self, node: Expr, grid: Grid, query: str) -> list[Part]:
+        return self._wait(self._metrics.parts(self._tenant, node, grid, replace(self._asked, text=query)))
 
     def select(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> Selection:
         return self._wait(self._metrics.select(self._tenant, matchers, start_ms, end_ms))
