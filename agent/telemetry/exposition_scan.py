@@ -1,14 +1,15 @@
 """The lines of an exposition found in one compiled pass, and the series among them known again by their text.
 
-A row is a line that is not blank: a sample, with its series (the text up to the value), value, timestamp and
-exemplar as slices of the body, or a comment, which is all series. Lenient as Prometheus is: any white space
-between the parts, labels are not looked into.
+A line that is not blank is one column of the table ``lines``: a sample, with its series (the text up to the
+value), value, timestamp and exemplar as slices of the body, or a comment, which is all series. Lenient as
+Prometheus is: any white space between the parts, labels are not looked into.
 
 ``Table`` maps the text of a series to a number: open addressing by a 64-bit hash, the text compared in full.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, TypeVar, cast
 
 import numpy as np
@@ -19,9 +20,9 @@ from agent.telemetry.wire import byte_at, hash_bytes
 
 Array = TypeVar("Array", bound=np.ndarray[Any, Any])
 
-# Columns of ``rows``.
+# Rows of the table ``lines``: one column for each line that is not blank.
 TEXT_OFF, TEXT_LEN, VALUE_OFF, VALUE_LEN, TIME_OFF, TIME_LEN, EXEMPLAR_OFF, EXEMPLAR_LEN = range(8)
-COLUMNS = 8
+FIELDS = 8
 
 OK, NO_SERIES, UNCLOSED, NO_VALUE, AFTER_TIME, NO_EOF, AFTER_EOF = range(7)
 ERRORS = {
@@ -97,36 +98,37 @@ def _is_eof(raw, pos, end):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _sample(raw, pos, end, openmetrics, row):  # type: ignore[no-untyped-def]
-    """Fills ``row`` from the line at ``pos``; ``(behind it, error)``."""
+def _sample(raw, pos, end, openmetrics, lines, i):  # type: ignore[no-untyped-def]
+    """Fills column ``i`` from the line at ``pos``; ``(behind it, error)``."""
     stop = _series_end(raw, pos, end)
     if stop < 0:
         return pos, -stop
-    row[TEXT_OFF], row[TEXT_LEN] = pos, stop - pos
+    lines[TEXT_OFF, i], lines[TEXT_LEN, i] = pos, stop - pos
     pos = _skip_white(raw, stop, end)
     stop = _word_end(raw, pos, end)
-    row[VALUE_OFF], row[VALUE_LEN] = pos, stop - pos
+    lines[VALUE_OFF, i], lines[VALUE_LEN, i] = pos, stop - pos
     if stop == pos:
         return pos, NO_VALUE
     pos = _skip_white(raw, stop, end)
-    row[TIME_LEN], row[EXEMPLAR_LEN] = 0, 0
+    lines[TIME_LEN, i], lines[EXEMPLAR_LEN, i] = 0, 0
     if pos < end and byte_at(raw, pos) != _LINE_FEED and byte_at(raw, pos) != _HASH:
         stop = _word_end(raw, pos, end)
-        row[TIME_OFF], row[TIME_LEN] = pos, stop - pos
+        lines[TIME_OFF, i], lines[TIME_LEN, i] = pos, stop - pos
         pos = _skip_white(raw, stop, end)
     if openmetrics and pos < end and byte_at(raw, pos) == _HASH:
-        row[EXEMPLAR_OFF] = pos
+        lines[EXEMPLAR_OFF, i] = pos
         while pos < end and byte_at(raw, pos) != _LINE_FEED:
             pos += 1
-        row[EXEMPLAR_LEN] = pos - row[EXEMPLAR_OFF]
+        lines[EXEMPLAR_LEN, i] = pos - lines[EXEMPLAR_OFF, i]
     if pos < end and byte_at(raw, pos) != _LINE_FEED:
         return pos, AFTER_TIME
     return pos, OK
 
 
 @njit(cache=True, nogil=True)
-def scan(raw, openmetrics, rows):  # type: ignore[no-untyped-def]
-    """``(number of rows, error, position of the error)``. ``rows`` has one row more than ``raw`` line feeds."""
+def scan(raw, openmetrics, lines):  # type: ignore[no-untyped-def]
+    """``(number of lines, error, position of the error)``. ``lines`` has room for one line more than ``raw`` has
+    line feeds."""
     pos, end, count = 0, len(raw), 0
     while pos < end:
         pos = _skip_white(raw, pos, end)
@@ -137,7 +139,7 @@ def scan(raw, openmetrics, rows):  # type: ignore[no-untyped-def]
             pos += 1
             continue
         if byte != _HASH:
-            pos, error = _sample(raw, pos, end, openmetrics, rows[count])
+            pos, error = _sample(raw, pos, end, openmetrics, lines, count)
             if error != OK:
                 return count, error, pos
         elif openmetrics and _is_eof(raw, pos, end):
@@ -147,18 +149,18 @@ def scan(raw, openmetrics, rows):  # type: ignore[no-untyped-def]
             begin = pos
             while pos < end and byte_at(raw, pos) != _LINE_FEED:
                 pos += 1
-            rows[count, TEXT_OFF], rows[count, TEXT_LEN] = begin, pos - begin
-            rows[count, VALUE_LEN] = 0
+            lines[TEXT_OFF, count], lines[TEXT_LEN, count] = begin, pos - begin
+            lines[VALUE_LEN, count] = 0
         count += 1
         pos += 1
     return count, NO_EOF if openmetrics else OK, end
 
 
 @njit(cache=True, nogil=True)
-def _look_up(raw, rows, slots, hashes, places, texts, hash_out, out):  # type: ignore[no-untyped-def]
+def _look_up(raw, lines, slots, hashes, places, texts, hash_out, out):  # type: ignore[no-untyped-def]
     mask = np.uint64(len(slots) - 1)
-    for i in range(len(rows)):
-        off, length = rows[i, TEXT_OFF], rows[i, TEXT_LEN]
+    for i in range(lines.shape[1]):
+        off, length = lines[TEXT_OFF, i], lines[TEXT_LEN, i]
         key = hash_bytes(raw, off, length)
         hash_out[i] = key
         slot = key & mask
@@ -193,30 +195,35 @@ class Table:
         self._used_bytes = 0
         self.count = 0
 
-    def look_up(self, raw: U8, rows: I64) -> tuple[I32, U64]:
-        """The number of the text of each row, -1 where it is not known, and its hash."""
-        found, hashes = np.empty(len(rows), np.int32), np.empty(len(rows), np.uint64)
-        _look_up(raw, rows, self._slots, self._hashes, self._places, self._texts, hashes, found)
+    def look_up(self, raw: U8, lines: I64) -> tuple[I32, U64]:
+        """The number of the text of each line, -1 where it is not known, and its hash."""
+        count = lines.shape[1]
+        found, hashes = np.empty(count, np.int32), np.empty(count, np.uint64)
+        _look_up(raw, lines, self._slots, self._hashes, self._places, self._texts, hashes, found)
         return found, hashes
 
-    def add(self, text: bytes, key: int) -> int:
-        """The number of a text that is not known yet; ``key`` is its hash."""
-        end = self._used_bytes + len(text)
-        if end > len(self._texts):
-            self._texts = _grown(self._texts, end)
-        if self.count == len(self._hashes):
-            self._hashes = _grown(self._hashes, self.count + 1)
-            self._places = _grown(self._places, self.count + 1)
-        self._texts[self._used_bytes : end] = np.frombuffer(text, np.uint8)
-        self._hashes[self.count] = key
-        self._places[self.count] = self._used_bytes, len(text)
-        self._used_bytes, self.count = end, self.count + 1
-        if 2 * self.count > len(self._slots):
-            self._slots = np.full(2 * len(self._slots), -1, np.int32)
-            _insert(self._hashes, 0, self.count, self._slots)
-        else:
-            _insert(self._hashes, self.count - 1, self.count, self._slots)
-        return self.count - 1
+    def add(self, texts: Sequence[bytes], keys: U64) -> int:
+        """Number texts that are not known yet; ``keys`` are their hashes. The number of the first."""
+        first, begin = self.count, self._used_bytes
+        lengths = np.asarray([len(text) for text in texts], np.int64)
+        self.count, self._used_bytes = first + len(texts), begin + int(lengths.sum())
+        if self._used_bytes > len(self._texts):
+            self._texts = _grown(self._texts, self._used_bytes)
+        if self.count > len(self._hashes):
+            self._hashes = _grown(self._hashes, self.count)
+            self._places = _grown(self._places, self.count)
+        self._texts[begin : self._used_bytes] = np.frombuffer(b"".join(texts), np.uint8)
+        self._hashes[first : self.count] = keys
+        self._places[first : self.count, 0] = begin + np.cumsum(lengths) - lengths
+        self._places[first : self.count, 1] = lengths
+        size = len(self._slots)
+        while 2 * self.count > size:
+            size *= 2
+        grown = size > len(self._slots)
+        if grown:
+            self._slots = np.full(size, -1, np.int32)
+        _insert(self._hashes, 0 if grown else first, self.count, self._slots)
+        return first
 
 
 def _grown(array: Array, least: int) -> Array:

@@ -80,27 +80,27 @@ class TextCache:
         """The samples of an exposition. Raises ``BadExposition``, or what ``resolve`` raises; then nothing of
         it counts."""
         raw = np.frombuffer(body, np.uint8)
-        rows = np.empty((int(np.count_nonzero(raw == 10)) + 1, lines.COLUMNS), np.int64)
-        count, error, position = scan(raw, openmetrics, rows)
+        found = np.empty((lines.FIELDS, int(np.count_nonzero(raw == 10)) + 1), np.int64)
+        count, error, position = scan(raw, openmetrics, found)
         if error != lines.OK:
             raise BadExposition(body.count(b"\n", 0, position) + 1, lines.ERRORS[error])
-        rows = rows[:count]
-        entries = self._known(raw, body, rows)
+        found = found[:, :count]
+        entries = self._known(raw, body, found)
         series = self._series[entries]
-        is_sample = series != COMMENT
-        kept = np.flatnonzero(series >= 0)
-        bits, time_ms, has_time = _numbers(raw, body, rows[is_sample], openmetrics)
-        place = (np.cumsum(is_sample) - 1)[kept]
-        bits, time_ms, has_time = bits[place], time_ms[place], has_time[place]
+        exposed, kept = np.flatnonzero(series != COMMENT), np.flatnonzero(series >= 0)
+        bits, time_ms, has_time = _numbers(raw, body, found, exposed, openmetrics)
+        if len(kept) < len(exposed):  # what is dropped must be readable all the same
+            stays = series[exposed] >= 0
+            bits, time_ms, has_time = bits[stays], time_ms[stays], has_time[stays]
         if not times.honor:
             has_time = np.zeros_like(has_time)
         samples = Samples(
             series[kept], np.where(has_time, time_ms, times.now_ms), bits, ~has_time | np.bool_(times.track)
         )
-        exemplars = self._new_exemplars(body, rows[kept], samples) if openmetrics else []
+        exemplars = self._new_exemplars(body, found, kept, samples) if openmetrics else []
         if self._table.count > 2 * count + FORGET_AFTER:
             self.forget()
-        return Scraped(samples, int(is_sample.sum()), exemplars)
+        return Scraped(samples, len(exposed), exemplars)
 
     def resolve(self, labels: Mapping[str, str]) -> int:
         """The series of labels, DROPPED where relabelling drops it."""
@@ -122,27 +122,30 @@ class TextCache:
         """Read everything anew at the next scrape."""
         self._table, self._exemplars = Table(), {}
 
-    def _known(self, raw: U8, body: bytes, rows: I64) -> np.ndarray[tuple[int], np.dtype[np.int32]]:
-        entries, hashes = self._table.look_up(raw, rows)
-        fresh: dict[bytes, int] = {}
-        for row in np.flatnonzero(entries < 0).tolist():
-            off, length = int(rows[row, lines.TEXT_OFF]), int(rows[row, lines.TEXT_LEN])
+    def _known(self, raw: U8, body: bytes, found: I64) -> np.ndarray[tuple[int], np.dtype[np.int32]]:
+        entries, hashes = self._table.look_up(raw, found)
+        unknown = np.flatnonzero(entries < 0)
+        if not len(unknown):
+            return entries
+        place: dict[bytes, int] = {}
+        series, keys = [], []
+        for row in unknown.tolist():
+            off, length = found[: lines.TEXT_LEN + 1, row].tolist()
             text = body[off : off + length]
-            if text not in fresh:
+            if text not in place:
                 try:
-                    series = self._learn(text)
+                    series.append(self._learn(text))
                 except ValueError as error:
                     raise BadExposition(body.count(b"\n", 0, off) + 1, str(error)) from None
-                fresh[text] = self._add(text, int(hashes[row]), series)
-            entries[row] = fresh[text]
+                place[text] = len(place)
+                keys.append(hashes[row])
+            entries[row] = place[text]
+        first = self._table.add(list(place), np.asarray(keys, np.uint64))
+        entries[unknown] += first
+        if self._table.count > len(self._series):
+            self._series = np.resize(self._series, 2 * self._table.count)
+        self._series[first : self._table.count] = series
         return entries
-
-    def _add(self, text: bytes, key: int, series: int) -> int:
-        entry = self._table.add(text, key)
-        if entry >= len(self._series):
-            self._series = np.resize(self._series, 2 * len(self._series))
-        self._series[entry] = series
-        return entry
 
     def _learn(self, text: bytes) -> int:
         try:
@@ -173,11 +176,11 @@ class TextCache:
             setattr(known, what.lower(), "unknown" if what == "TYPE" and text == "untyped" else text)
             self.news.add(name)
 
-    def _new_exemplars(self, body: bytes, rows: I64, samples: Samples) -> list[ExemplarRow]:
+    def _new_exemplars(self, body: bytes, found: I64, kept: I64, samples: Samples) -> list[ExemplarRow]:
         """The exemplars that are not those of the last scrape."""
-        found = []
-        for row in np.flatnonzero(rows[:, lines.EXEMPLAR_LEN] > 0).tolist():
-            off, length = int(rows[row, lines.EXEMPLAR_OFF]), int(rows[row, lines.EXEMPLAR_LEN])
+        new = []
+        for row in np.flatnonzero(found[lines.EXEMPLAR_LEN, kept] > 0).tolist():
+            off, length = found[lines.EXEMPLAR_OFF : lines.EXEMPLAR_LEN + 1, kept[row]].tolist()
             text, series = body[off : off + length], int(samples.series[row])
             if self._exemplars.get(series) == text:
                 continue
@@ -187,22 +190,22 @@ class TextCache:
                 raise BadExposition(body.count(b"\n", 0, off) + 1, str(error)) from None
             self._exemplars[series] = text
             time_ms = int(samples.time_ms[row]) if read.time_s is None else int(read.time_s * 1000)
-            found.append(ExemplarRow(series, read, time_ms))
-        return found
+            new.append(ExemplarRow(series, read, time_ms))
+        return new
 
 
 def exemplar_labels(read: Exemplar) -> Labels:
     return labels_of(read.labels)
 
 
-def _numbers(raw: U8, body: bytes, rows: I64, openmetrics: bool) -> tuple[U64, I64, Bool]:
-    """``(bits of the value, time in ms, whether there is one)`` of each sample."""
-    bits = _floats(raw, body, rows[:, lines.VALUE_OFF], rows[:, lines.VALUE_LEN])
-    has_time = rows[:, lines.TIME_LEN] > 0
+def _numbers(raw: U8, body: bytes, found: I64, rows: I64, openmetrics: bool) -> tuple[U64, I64, Bool]:
+    """``(bits of the value, time in ms, whether there is one)`` of the samples in ``rows``."""
+    bits = _floats(raw, body, found[lines.VALUE_OFF, rows], found[lines.VALUE_LEN, rows])
+    has_time = found[lines.TIME_LEN, rows] > 0
     time_ms = np.zeros(len(rows), np.int64)
     timed = np.flatnonzero(has_time)
     if len(timed):
-        off, length = rows[timed, lines.TIME_OFF], rows[timed, lines.TIME_LEN]
+        off, length = found[lines.TIME_OFF, rows[timed]], found[lines.TIME_LEN, rows[timed]]
         time_ms[timed] = (
             _seconds(raw, body, off, length) if openmetrics else _integers(raw, body, off, length)
         )

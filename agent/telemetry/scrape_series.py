@@ -10,16 +10,22 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numba import njit
 
 from agent.telemetry.frames import I64, U8, U64, Bool
 from agent.telemetry.labels import Labels, encode_labels
-from agent.telemetry.wire import byte_at
 
 STALE_NAN_BITS = 0x7FF0000000000002
 NEVER = -1
+
+
+@lru_cache(maxsize=1 << 16)
+def _label(name: str, value: str) -> bytes:
+    """One label in canonical form: most labels of a target are on many of its series."""
+    return encode_labels(((name, value),))
 
 
 @njit(cache=True, nogil=True)
@@ -51,8 +57,7 @@ def _encode(texts, places, series, time_ms, bits, out):  # type: ignore[no-untyp
         sample = 10 + _width(time)
         out[at] = 0x0A
         at = _put_varint(out, at + 1, np.uint64(length + 2 + sample))
-        for k in range(length):
-            out[at + k] = byte_at(texts, off + k)
+        out[at : at + length] = texts[off : off + length]
         at += length
         out[at], out[at + 1], out[at + 2] = 0x12, sample, 0x09
         for k in range(8):
@@ -108,7 +113,7 @@ class SeriesStore:
 
     def number(self, labels: Labels) -> int:
         """The number of a series, a new one where it is not known."""
-        canonical = encode_labels(labels)
+        canonical = b"".join([_label(name, value) for name, value in labels])
         known = self._numbers.get(canonical)
         return self._add(canonical) if known is None else known
 
