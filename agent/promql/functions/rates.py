@@ -42,23 +42,53 @@ def _reset_rows(value, start, stop, rows):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _covered(first_ms, last_ms, begin_ms, end_ms, count, rise, first):  # type: ignore[no-untyped-def]
-    """By what the rise between the first and the last of ``count`` samples is multiplied to stand for the
-    whole range. ``first`` is the first value of a counter, negative where zero does not bound."""
-    to_start = (first_ms - begin_ms) / 1000.0
-    to_end = (end_ms - last_ms) / 1000.0
-    sampled = (last_ms - first_ms) / 1000.0
-    average = sampled / (count - 1)
-    threshold = average * 1.1
-    if to_start >= threshold:
-        to_start = average / 2
-    if first >= 0 and rise > 0:
-        to_zero = sampled * (first / rise)
-        if to_zero < to_start:
-            to_start = to_zero
-    if to_end >= threshold:
-        to_end = average / 2
-    return (sampled + to_start + to_end) / sampled
+def _rises(offsets_of, time_ms, value, ends_ms, range_ms, resets, windows):  # type: ignore[no-untyped-def]
+    """What a counter or gauge did in every window of one series: see ``extrapolated`` for ``windows``.
+    ``resets`` are the rows of the counter's resets, none of a gauge."""
+    start, stop = offsets_of
+    first_ms, last_ms, count, rises, firsts = windows
+    lo = hi = start
+    r = 0
+    for j in range(len(ends_ms)):
+        hi = first_after(time_ms, hi, start, stop, ends_ms[j])
+        lo = first_after(time_ms, lo, start, stop, ends_ms[j] - range_ms)
+        count[j] = hi - lo
+        if hi - lo < 2:
+            first_ms[j], last_ms[j], rises[j], firsts[j] = 0, 1, 0.0, -1.0
+            continue
+        rise = value[hi - 1] - value[lo]
+        if len(resets):
+            while r > 0 and resets[r - 1] > lo:
+                r -= 1
+            while r < len(resets) and resets[r] <= lo:
+                r += 1
+            k = r
+            while k < len(resets) and resets[k] < hi:
+                rise += value[resets[k] - 1]
+                k += 1
+        first_ms[j], last_ms[j], rises[j], firsts[j] = time_ms[lo], time_ms[hi - 1], rise, value[lo]
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _stretch(windows, ends_ms, range_ms, is_counter, per_s, out):  # type: ignore[no-untyped-def]
+    """The rises stretched to the whole range; without a branch, so that the processor takes several at once.
+    Windows without two samples get any number."""
+    first_ms, last_ms, count, rises, firsts = windows
+    for j in range(len(ends_ms)):
+        to_start = (first_ms[j] - (ends_ms[j] - range_ms)) / 1000.0
+        to_end = (ends_ms[j] - last_ms[j]) / 1000.0
+        sampled = (last_ms[j] - first_ms[j]) / 1000.0
+        average = sampled / (count[j] - 1)
+        threshold = average * 1.1
+        half = average / 2
+        to_start = half if to_start >= threshold else to_start
+        if is_counter:
+            to_zero = sampled * (firsts[j] / rises[j])
+            bounded = (firsts[j] >= 0) & (rises[j] > 0) & (to_zero < to_start)
+            to_start = to_zero if bounded else to_start
+        to_end = half if to_end >= threshold else to_end
+        factor = (sampled + to_start + to_end) / sampled
+        out[j] = rises[j] * (factor / per_s)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -68,33 +98,19 @@ def extrapolated(offsets, time_ms, value, ends_ms, range_ms, is_counter, is_rate
     out = np.zeros((series, steps))
     present = np.zeros((series, steps), np.bool_)
     resets = np.empty(longest(offsets) + 1, np.int64)
-    per = range_ms / 1000.0 if is_rate else 1.0
+    # Of every window of a series: times of the first and the last sample, how many, rise, first value.
+    count, rises = np.empty(steps, np.int64), np.empty(steps)
+    windows = (np.empty(steps, np.int64), np.empty(steps, np.int64), count, rises, np.empty(steps))
+    per_s = range_ms / 1000.0 if is_rate else 1.0
     for i in range(series):
         start, stop = offsets[i], offsets[i + 1]
         found = _reset_rows(value, start, stop, resets) if is_counter else 0
-        lo = hi = start
-        r = 0
+        _rises((start, stop), time_ms, value, ends_ms, range_ms, resets[:found], windows)
+        _stretch(windows, ends_ms, range_ms, is_counter, per_s, out[i])
         for j in range(steps):
-            end = ends_ms[j]
-            begin = end - range_ms
-            hi = first_after(time_ms, hi, start, stop, end)
-            lo = first_after(time_ms, lo, start, stop, begin)
-            if hi - lo < 2:
-                continue
-            first = value[lo]
-            rise = value[hi - 1] - first
-            while r > 0 and resets[r - 1] > lo:
-                r -= 1
-            while r < found and resets[r] <= lo:
-                r += 1
-            k = r
-            while k < found and resets[k] < hi:
-                rise += value[resets[k] - 1]
-                k += 1
-            bound = first if is_counter else -1.0
-            factor = _covered(time_ms[lo], time_ms[hi - 1], begin, end, hi - lo, rise, bound)
-            out[i, j] = rise * (factor / per if is_rate else factor)
-            present[i, j] = True
+            present[i, j] = count[j] >= 2
+            if count[j] < 2:
+                out[i, j] = 0.0
     return out, present
 
 
