@@ -12,7 +12,7 @@ class Annotations:
     """Of one query; ``query`` is its text, in which the annotations are placed."""
 
     def __init__(self, query: str) -> None:
-        self._query = query
+        self.query = query
         self._warnings: dict[str, None] = {}
         self._infos: dict[str, None] = {}
 
@@ -25,10 +25,10 @@ class Annotations:
         return list(self._infos)
 
     def warning(self, text: str, pos: int) -> None:
-        self._warnings[f"PromQL warning: {text} ({line_and_column(self._query, pos)})"] = None
+        self._warnings[f"PromQL warning: {text} ({line_and_column(self.query, pos)})"] = None
 
     def info(self, text: str, pos: int) -> None:
-        self._infos[f"PromQL info: {text} ({line_and_column(self._query, pos)})"] = None
+        self._infos[f"PromQL info: {text} ({line_and_column(self.query, pos)})"] = None
 
     def merge(self, warnings: Iterable[str], infos: Iterable[str]) -> None:
         """Those of a part that was evaluated elsewhere."""

@@ -96,8 +96,9 @@ class Engine:
             value = _constant(value)
         if not isinstance(value, Matrix):
             raise ExecutionError(f"a range query cannot have a value of type {query.type}")
-        if len(value) > 1:
-            value = taken(value, label_order(value.labels))
+        order = label_order(value.labels)
+        if (np.diff(order) < 0).any():
+            value = taken(value, order)
         return Result(MATRIX, value, times, notes.warnings, notes.infos, samples)
 
     def _check_range(self, query: Query, times: Grid) -> None:

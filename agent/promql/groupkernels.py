@@ -100,6 +100,26 @@ def counts(present, group, count):  # type: ignore[no-untyped-def]
             count[g, j] += present[i, j]
 
 
+@njit(cache=True, nogil=True)
+def marks(present, group, out):  # type: ignore[no-untyped-def]
+    """Whether any row of a group has a value, step by step."""
+    for i in range(len(group)):
+        g = group[i]
+        for j in range(present.shape[1]):
+            out[g, j] |= present[i, j]
+
+
+@njit(cache=True, nogil=True)
+def placed(value, present, group, out, filled):  # type: ignore[no-untyped-def]
+    """The values of every row at the row of its group; no two of a group share a step."""
+    for i in range(len(group)):
+        g = group[i]
+        for j in range(present.shape[1]):
+            if present[i, j]:
+                out[g, j] = value[i, j]
+                filled[g, j] = True
+
+
 @njit(cache=True, nogil=True, error_model="numpy")
 def variances(value, present, group, out, count):  # type: ignore[no-untyped-def]
     """The population variance by Welford's method."""
@@ -137,16 +157,19 @@ def quantiles(value, present, order, starts, q, out, filled):  # type: ignore[no
             for k in range(len(rows)):
                 if present[rows[k], j]:
                     x = value[rows[k], j]
-                    held[n] = x
-                    nans += np.isnan(x)
-                    n += 1
-            filled[g, j] = n > 0
-            if n:
-                out[g, j] = _quantile(np.sort(held[:n]), n, nans, q[j])
+                    if np.isnan(x):
+                        nans += 1
+                    else:
+                        held[n] = x
+                        n += 1
+            filled[g, j] = n + nans > 0
+            if n + nans:
+                out[g, j] = _quantile(held[:n], nans, q[j])
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _quantile(ordered, n, nans, q):  # type: ignore[no-untyped-def]
+def _quantile(numbers, nans, q):  # type: ignore[no-untyped-def]
+    n = len(numbers) + nans
     if np.isnan(q):
         return np.nan
     if q < 0:
@@ -157,9 +180,13 @@ def _quantile(ordered, n, nans, q):  # type: ignore[no-untyped-def]
     lower = max(0, int(np.floor(rank)))
     upper = min(n - 1, lower + 1)
     weight = rank - np.floor(rank)
-    # NumPy puts NaN last.
-    low = ordered[lower - nans] if lower >= nans else np.nan
-    high = ordered[upper - nans] if upper >= nans else np.nan
+    if lower < nans:
+        return np.nan
+    parted = np.partition(numbers, upper - nans)
+    high = parted[upper - nans]
+    low = high
+    if lower < upper:
+        low = np.max(parted[: upper - nans])
     return low * (1 - weight) + high * weight
 
 
@@ -177,27 +204,33 @@ def best(value, present, order, starts, k, smallest, kept):  # type: ignore[no-u
     room = 0
     for j in range(len(k)):
         room = max(room, k[j])
-    heap = np.empty(room, np.int64)
+    steps = value.shape[1]
+    heap = np.empty((steps, room), np.int64)
+    size = np.empty(steps, np.int64)
+    worst = np.empty(steps)  # the value at each heap's top
     for g in range(len(starts) - 1):
-        for j in range(value.shape[1]):
-            size = 0
-            for at in range(starts[g], starts[g + 1]):
-                i = order[at]
+        size[:] = 0
+        for at in range(starts[g], starts[g + 1]):
+            i = order[at]
+            for j in range(steps):
                 if not present[i, j] or k[j] < 1:
                     continue
-                if size < k[j]:
-                    heap[size] = i
-                    size += 1
-                    _up(heap, size - 1, value, j, smallest)
-                    continue
                 x = value[i, j]
-                held = value[heap[0], j]
+                if size[j] < k[j]:
+                    heap[j, size[j]] = i
+                    size[j] += 1
+                    _up(heap[j], size[j] - 1, value, j, smallest)
+                    worst[j] = value[heap[j, 0], j]
+                    continue
+                held = worst[j]
                 better = held > x if smallest else held < x
                 if better or (np.isnan(held) and not np.isnan(x)):
-                    heap[0] = i
-                    _down(heap, size, value, j, smallest)
-            for m in range(size):
-                kept[heap[m], j] = True
+                    heap[j, 0] = i
+                    _down(heap[j], size[j], value, j, smallest)
+                    worst[j] = value[heap[j, 0], j]
+        for j in range(steps):
+            for m in range(size[j]):
+                kept[heap[j, m], j] = True
 
 
 @njit(cache=True, nogil=True)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numba import njit
 
+from agent.promql import groupkernels
 from agent.promql.annotations import Annotations
 from agent.promql.cells import CellOperator
 from agent.promql.errors import ExecutionError
@@ -66,7 +67,7 @@ def _check_one(sides: _Sides, matching: Matching) -> None:
         asked = np.ones_like(asked)
     present = there(sides.one) & asked
     counts = np.zeros((sides.count, present.shape[1]), np.int64)
-    np.add.at(counts, sides.one_number, present)
+    groupkernels.counts(present, sides.one_number, counts)
     if not (counts > 1).any():
         return
     step = int(np.flatnonzero((counts > 1).any(axis=0))[0])
@@ -128,7 +129,7 @@ def _check_many(sides: _Sides, many: I64, one: I64) -> None:
         return
     present = there(sides.many)[many] & there(sides.one)[one]
     counts = np.zeros((sides.count, present.shape[1]), np.int64)
-    np.add.at(counts, sides.many_number[many], present)
+    groupkernels.counts(present, sides.many_number[many], counts)
     if (counts > 1).any():
         raise ExecutionError(
             "multiple matches for labels: many-to-one matching must be explicit (group_left/group_right)"
@@ -220,7 +221,7 @@ def _unique(result: Matrix, sides: _Sides, many: I64, one: I64, matching: Matchi
             1
         ].reshape(-1)
         counts = np.zeros((int(number.max()) + 1, met.shape[1]), np.int64)
-        np.add.at(counts, number, met)
+        groupkernels.counts(met, number, counts)
         if (counts > 1).any():
             raise ExecutionError("multiple matches for labels: grouping labels must ensure unique matches")
     return merged(result, SAME_LABELS)

@@ -13,19 +13,21 @@ def look_back(offsets, time_ms, value, bits, ends_ms, lookback_ms, out, present,
     """The last sample of every series at every step, not older than ``lookback_ms`` (exclusive) and no
     stale marker. ``out`` and ``present`` have shape (series, steps); ``filled[i]`` counts the steps of
     series ``i`` that have one. ``bits`` are those of ``value``; ``ends_ms`` ascends."""
-    steps = len(ends_ms)
+    # Unsigned indices spare the test for negative ones, which took half of the time.
+    one = np.uint64(1)
     for i in range(len(offsets) - 1):
-        pos = offsets[i]
-        stop = offsets[i + 1]
-        start = pos
-        count = 0
-        for j in range(steps):
+        start = np.uint64(offsets[i])
+        stop = np.uint64(offsets[i + 1])
+        pos = start
+        count = np.int64(0)
+        for j in range(len(ends_ms)):
             end = ends_ms[j]
             while pos < stop and time_ms[pos] <= end:
-                pos += 1
-            found = pos > start and time_ms[pos - 1] > end - lookback_ms and bits[pos - 1] != _STALE
-            present[i, j] = found
-            out[i, j] = value[pos - 1] if found else 0.0
+                pos += one
+            last = pos - one
+            found = pos > start and time_ms[last] > end - lookback_ms and bits[last] != _STALE
+            present[np.uint64(i), np.uint64(j)] = found
+            out[np.uint64(i), np.uint64(j)] = value[last] if found else 0.0
             count += found
         filled[i] = count
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from agent.promql import groupkernels
 from agent.promql.errors import ExecutionError
 from agent.promql.selectors import dropped, holds_histogram
 from agent.promql.values import Matrix
@@ -60,13 +61,11 @@ def merged(matrix: Matrix, problem: str = SAME_LABELS) -> Matrix:
     there = matrix.present | holds_histogram(matrix)
     shape = (len(table), there.shape[1])
     counts = np.zeros(shape, np.int64)
-    np.add.at(counts, group, there)
+    groupkernels.counts(there, group, counts)
     if (counts > 1).any():
         raise ExecutionError(problem)
     present, value = np.zeros(shape, np.bool_), np.zeros(shape)
-    rows, steps = np.nonzero(matrix.present)
-    present[group[rows], steps] = True
-    value[group[rows], steps] = matrix.value[rows, steps]
+    groupkernels.placed(matrix.value, matrix.present, group, value, present)
     histogram = None
     if matrix.histogram is not None:
         histogram = np.full(shape, None, np.object_)

@@ -6,8 +6,9 @@ from dataclasses import replace
 
 import numpy as np
 
+from agent.promql import groupkernels
 from agent.promql.labelsets import merged
-from agent.promql.selectors import dropped, holds_histogram
+from agent.promql.selectors import dropped, holds_histogram, pruned
 from agent.promql.tree import Matching
 from agent.promql.values import Matrix
 from agent.telemetry.frames import I64, Bool
@@ -36,7 +37,7 @@ def there(matrix: Matrix) -> Bool:
 def any_of(numbers: I64, present: Bool, count: int) -> Bool:
     """For every signature and step, whether any row of it has a value."""
     out = np.zeros((count, present.shape[1]), np.bool_)
-    np.logical_or.at(out, numbers, present)
+    groupkernels.marks(present, numbers, out)
     return out
 
 
@@ -45,7 +46,8 @@ def combine(op: str, lhs: Matrix, rhs: Matrix, matching: Matching) -> Matrix:
     left, right, count = signatures(lhs.labels, rhs.labels, matching)
     if op == "or":
         taken = any_of(left, there(lhs), count)[right]
-        return merged(stacked(lhs, masked(rhs, ~taken)))
+        others = pruned(masked(rhs, ~taken))
+        return merged(stacked(lhs, others)) if len(others) else lhs
     found = any_of(right, there(rhs), count)[left]
     return masked(lhs, found if op == "and" else ~found)
 

@@ -17,14 +17,16 @@ from tests.promql.script import ScriptError
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--data", type=Path, required=True, help="folder of .test files")
-    print(report(arguments.parse_args().data))
+    arguments.add_argument("--divided", action="store_true", help="with the series in several streams")
+    options = arguments.parse_args()
+    print(report(options.data, divided=options.divided))
 
 
-def report(folder: Path) -> str:
+def report(folder: Path, *, divided: bool) -> str:
     outcomes: list[Outcome] = []
     for path in sorted(folder.rglob("*.test")):
         try:
-            found = run_file(path)
+            found = run_file(path, divided=divided)
         except ScriptError as error:
             found = [Outcome(path.name, 0, "", f"unreadable script: {error}")]
         outcomes += found

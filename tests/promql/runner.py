@@ -4,7 +4,7 @@ other times, and as the middle step of a range query, as Prometheus' own runner 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,8 +13,10 @@ from agent.promql.errors import QueryError
 from agent.promql.options import EngineOptions
 from agent.promql.parse import EVERYTHING
 from agent.promql.preprocess import STEP_DEPENDENT
+from agent.promql.pushdown import StreamsEvaluation
 from agent.promql.tree import At, Call, Expr, MatrixSelector, Subquery, VectorSelector, walk, with_children
 from tests.promql.compare import annotations_difference, difference
+from tests.promql.divided import DividedStorage
 from tests.promql.nhcb import natives
 from tests.promql.script import Clear, Eval, Load, read
 from tests.promql.storage import MemoryStorage
@@ -36,17 +38,22 @@ class Outcome:
         return self.reason is None
 
 
-def run_file(path: Path, engine: Engine | None = None) -> list[Outcome]:
-    return list(run(path.read_text("utf-8"), path.name, engine or Engine(OPTIONS)))
+def run_file(path: Path, *, divided: bool = False) -> list[Outcome]:
+    """``divided``: with the series in several places, as in the streams of a layer."""
+    text = path.read_text("utf-8")
+    if divided:
+        engine = Engine(OPTIONS, StreamsEvaluation)
+        return list(run(text, path.name, engine, lambda: DividedStorage(OPTIONS)))
+    return list(run(text, path.name, Engine(OPTIONS), MemoryStorage))
 
 
-def run(text: str, name: str, engine: Engine) -> Iterator[Outcome]:
+def run(text: str, name: str, engine: Engine, make: Callable[[], MemoryStorage]) -> Iterator[Outcome]:
     """Raises ScriptError."""
-    storage = MemoryStorage()
+    storage = make()
     for command in read(text):
         match command:
             case Clear():
-                storage = MemoryStorage()
+                storage = make()
             case Load():
                 _load(command, storage)
             case Eval():
