@@ -53,8 +53,11 @@ class Side:
         """Without the buckets that end at ``bound`` or below (by absolute value)."""
         if not len(self) or bound <= 0:
             return self
-        kept = bounds(self.index, schema) > bound
-        return self if kept.all() else Side(self.index[kept], self.count[kept])
+        ends = bounds(self.index, schema)
+        if ends[0] > bound:
+            return self
+        kept = ends > bound
+        return Side(self.index[kept], self.count[kept])
 
     def reduced(self, schema: int, target: int) -> Side:
         """At a lower resolution: counts of buckets that become one are added up in their order."""
@@ -115,15 +118,6 @@ def _merged(a_index, a_count, b_index, b_count, sign):  # type: ignore[no-untype
     return index[:size].copy(), count[:size].copy()
 
 
-def spread(index: I32, side: Side) -> F64:
-    """The counts of ``side`` at each place of ``index``, which holds all of its own; 0 elsewhere."""
-    if len(index) == len(side):
-        return side.count
-    count = np.zeros(len(index))
-    count[np.searchsorted(index, side.index)] = side.count
-    return count
-
-
 def lost(before: Side, after: Side) -> bool:
     """Whether a bucket of ``before`` holds less in ``after``."""
     if not len(before):
@@ -148,18 +142,25 @@ def _lost(before_index, before_count, after_index, after_count):  # type: ignore
 def bounds(index: I32 | I64, schema: int) -> F64:
     """The upper bounds of exponential buckets. The last bucket of finite numbers ends at the greatest of
     them, so that the one behind it holds the infinities alone."""
-    index = np.asarray(index, np.int64)
-    if schema < 0:
-        fraction, exponent = np.float64(1.0), index << -schema
-        last = exponent == _MAX_EXPONENT
-    else:
-        table = _FRACTIONS[:: 1 << (MAX_SCHEMA - schema)]
-        place = index & ((1 << schema) - 1)
-        fraction, exponent = table[place], (index >> schema) + 1
-        last = (place == 0) & (exponent == _MAX_EXPONENT + 1)
-    with np.errstate(over="ignore", under="ignore"):
-        ends = np.ldexp(fraction, np.clip(exponent, -4096, 4096).astype(np.int32))
-    return np.where(last, _MAX_FLOAT, ends)
+    ends: F64 = _bounds(index, schema, _FRACTIONS)
+    return ends
+
+
+@njit(cache=True, nogil=True)
+def _bounds(index, schema, fractions):  # type: ignore[no-untyped-def]
+    ends = np.empty(len(index))
+    for k in range(len(index)):
+        i = np.int64(index[k])
+        if schema < 0:
+            part, exponent = 0.5, (i << -schema) + 1
+        else:
+            part = fractions[(i & ((1 << schema) - 1)) << (MAX_SCHEMA - schema)]
+            exponent = (i >> schema) + 1
+        if part == 0.5 and exponent == _MAX_EXPONENT + 1:
+            ends[k] = _MAX_FLOAT
+        else:
+            ends[k] = math.ldexp(part, max(-4096, min(4096, exponent)))
+    return ends
 
 
 def custom_bounds(index: I32, values: F64) -> tuple[F64, F64]:

@@ -8,12 +8,14 @@ compensation goes the same way.
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
+from numba import njit
 
 from agent.telemetry.frames import F64
-from agent.telemetry.native_buckets import EMPTY_SIDE, Side, bounds, spread
+from agent.telemetry.native_buckets import EMPTY_SIDE, Side, bounds
 from agent.telemetry.native_histogram import CounterReset, FloatHistogram, IncompatibleSchemas, combined_hint
 
 _Pair = tuple[Side, F64]  # buckets and their compensation
@@ -110,17 +112,14 @@ def kahan_add(
 def inc(total: float, lost: float, add: float) -> tuple[float, float]:
     """One step: ``(total, what rounding lost)``."""
     fresh = total + add
-    if np.isinf(fresh):
+    if math.isinf(fresh):
         return fresh, 0.0
     if abs(total) >= abs(add):
         return fresh, lost + ((total - fresh) + add)
     return fresh, lost + ((add - fresh) + total)
 
 
-def _inc_all(total: F64, lost: F64, add: F64) -> tuple[F64, F64]:
-    fresh = total + add
-    missed = np.where(np.abs(total) >= np.abs(add), (total - fresh) + add, (add - fresh) + total)
-    return fresh, np.where(np.isinf(fresh), 0.0, lost + missed)
+_inc = njit(cache=True, nogil=True)(inc)
 
 
 def _zeros(h: FloatHistogram, hint: CounterReset) -> FloatHistogram:
@@ -182,18 +181,32 @@ def _added_exponential(
 
 def _merged(ours: _Pair, theirs: _Pair) -> tuple[Side, Side]:
     """The sum of two sides, and its compensation as a side of the same buckets."""
-    (mine, mine_lost), (its, its_lost) = ours, theirs
-    index = mine.index
-    if not np.array_equal(index, its.index):
-        index = np.union1d(index, its.index).astype(np.int32, copy=False)
-    count, lost = spread(index, mine), spread(index, Side(mine.index, mine_lost))
-    add, add_lost = spread(index, its), spread(index, Side(its.index, its_lost))
-    count, lost = _inc_all(count, lost, add)
-    if add_lost.any():
-        alone = ~np.isin(index, mine.index)
-        with_lost, lost_with = _inc_all(count, lost, add_lost)
-        count, lost = np.where(alone, count, with_lost), np.where(alone, add_lost, lost_with)
+    index, count, lost = _united(
+        ours[0].index, ours[0].count, ours[1], theirs[0].index, theirs[0].count, theirs[1]
+    )
     return Side(index, count), Side(index, lost)
+
+
+@njit(cache=True, nogil=True)
+def _united(index, count, lost, more_index, more_count, more_lost):  # type: ignore[no-untyped-def]
+    room = len(index) + len(more_index)
+    places, sums, missed = np.empty(room, np.int32), np.empty(room), np.empty(room)
+    i = j = size = 0
+    while i < len(index) or j < len(more_index):
+        if j == len(more_index) or (i < len(index) and index[i] < more_index[j]):
+            places[size], sums[size], missed[size] = index[i], count[i], lost[i]
+            i += 1
+        elif i == len(index) or more_index[j] < index[i]:
+            places[size], sums[size], missed[size] = more_index[j], more_count[j], more_lost[j]
+            j += 1
+        else:
+            total, rest = _inc(count[i], lost[i], more_count[j])
+            places[size] = index[i]
+            sums[size], missed[size] = _inc(total, rest, more_lost[j])
+            i += 1
+            j += 1
+        size += 1
+    return places[:size].copy(), sums[:size].copy(), missed[:size].copy()
 
 
 def _reduced(pair: _Pair, schema: int, target: int) -> _Pair:

@@ -16,6 +16,7 @@ from numba import njit
 from agent.telemetry.frames import F64
 from agent.telemetry.native_buckets import CUSTOM_SCHEMA, EMPTY_SIDE, MAX_SCHEMA, MIN_SCHEMA, NO_VALUES, Side
 from agent.telemetry.native_histogram import CounterReset, FloatHistogram, InvalidHistogram
+from agent.telemetry.native_kahan import kahan_add
 from agent.telemetry.wire import checked_varint, little64
 
 MAX_KNOWN_SCHEMA = 52  # finer than MAX_SCHEMA is read and merged down to it
@@ -56,6 +57,8 @@ def warm_up() -> None:
     h = decode_histogram(encode_histogram(FloatHistogram(positive=Side.at(1, np.ones(2)), count=2.0)))
     h.add(h)
     h.detect_reset(h)
+    kahan_add(h, None, h)
+    h.rows()
 
 
 def _built(bits, sizes, counts, custom, index) -> FloatHistogram:  # type: ignore[no-untyped-def]
