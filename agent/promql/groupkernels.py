@@ -20,14 +20,13 @@ def kahan(increment, total, compensation):  # type: ignore[no-untyped-def]
     return new, compensation + ((increment - new) + total)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
-def sums(value, present, group, total, count):  # type: ignore[no-untyped-def]
-    """``total`` and ``count`` (both zero at first) of every group and step."""
-    steps = value.shape[1]
-    lost = np.zeros_like(total)
+@njit(cache=True, nogil=True)
+def partial_sums(value, present, group, total, lost, count):  # type: ignore[no-untyped-def]
+    """``total``, what rounding took from it (``lost``), and ``count`` of every group and step, all zero at
+    first."""
     for i in range(len(group)):
         g = group[i]
-        for j in range(steps):
+        for j in range(value.shape[1]):
             if not present[i, j]:
                 continue
             if count[g, j] == 0:
@@ -35,8 +34,15 @@ def sums(value, present, group, total, count):  # type: ignore[no-untyped-def]
             else:
                 total[g, j], lost[g, j] = kahan(value[i, j], total[g, j], lost[g, j])
             count[g, j] += 1
+
+
+@njit(cache=True, nogil=True)
+def sums(value, present, group, total, count):  # type: ignore[no-untyped-def]
+    """``total`` and ``count`` (both zero at first) of every group and step."""
+    lost = np.zeros_like(total)
+    partial_sums(value, present, group, total, lost, count)
     for g in range(total.shape[0]):
-        for j in range(steps):
+        for j in range(total.shape[1]):
             total[g, j] += lost[g, j]
 
 

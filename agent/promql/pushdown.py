@@ -14,11 +14,12 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
-from agent.promql.aggregate import aggregate
+from agent.promql.aggregate import aggregate, grouped
 from agent.promql.annotations import Annotations
 from agent.promql.errors import TOO_MANY_SAMPLES, QueryLimit
 from agent.promql.evaluate import Evaluation, Value, nothing
 from agent.promql.functions import FUNCTIONS
+from agent.promql.groupkernels import partial_sums
 from agent.promql.labelsets import merged
 from agent.promql.options import EngineOptions, Token
 from agent.promql.tree import (
@@ -49,15 +50,15 @@ _OF_ALL = frozenset(
         "time", "vector",
     }
 )  # fmt: skip
-# How the rows of the streams are aggregated once more. Of a mean travel the sum and the count.
-_AGAIN = {"sum": "sum", "count": "sum", "min": "min", "max": "max", "group": "group", "topk": "topk",
-          "bottomk": "bottomk", "avg": "avg"}  # fmt: skip
-_MEAN = ("sum", "count")
+# How the rows of the streams are aggregated once more.
+_AGAIN = {"count": "sum", "min": "min", "max": "max", "group": "group", "topk": "topk", "bottomk": "bottomk"}
+_SUMS = frozenset({"sum", "avg"})
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """What one stream found: a matrix, of a mean two; the raw samples it read and its annotations."""
+    """What one stream found: a matrix; of a sum or a mean the totals, what rounding took from them, and the counts,
+    or nothing where native histograms are among the series. And the raw samples read, and annotations."""
 
     matrices: tuple[Matrix, ...]
     samples: int
@@ -69,7 +70,7 @@ class Part:
 class Streams(Storage, Protocol):
     """A storage in several places."""
 
-    def parts(self, node: Expr, grid: Grid) -> Sequence[Part]:
+    def parts(self, node: Expr, grid: Grid, query: str) -> Sequence[Part]:
         """``part_of`` of every place for a node that ``travels``."""
         ...
 
@@ -78,7 +79,7 @@ def travels(node: Expr) -> bool:
     """Whether a node's value can be put together from those of the streams."""
     if isinstance(node, Aggregation):
         constant = node.param is None or isinstance(node.param, NumberLiteral)
-        return node.op in _AGAIN and constant and _by_series(node.expr)
+        return (node.op in _AGAIN or node.op in _SUMS) and constant and _by_series(node.expr)
     return _by_series(node)
 
 
@@ -88,9 +89,8 @@ def part_of(
     """What a stream contributes to a node. Raises QueryError."""
     notes = Annotations(query)
     evaluation = Evaluation(options, storage, token, notes)
-    if isinstance(node, Aggregation) and node.op == "avg":
-        inner = evaluation.matrix(node.expr, grid)
-        found = tuple(aggregate(replace(node, op=op), inner, None, grid, notes) for op in _MEAN)
+    if isinstance(node, Aggregation) and node.op in _SUMS:
+        found = _partial_sums(node, evaluation.matrix(node.expr, grid))
     else:
         found = (evaluation.matrix(node, grid),)
     compact = tuple(replace(matrix, labels=matrix.labels.compacted()) for matrix in found)
@@ -104,26 +104,33 @@ class StreamsEvaluation(Evaluation):
         if grid.end_ms < grid.start_ms or not travels(node):
             return super().evaluate(node, grid)
         self.token.check()
-        parts = self._streams().parts(node, grid)
-        if isinstance(node, Aggregation):
-            if any(part.warnings or _with_histograms(part) for part in parts):
-                # What is left out of a mixed group can be told only from all of its series.
-                return super().evaluate(node, grid)
+        parts = self._streams().parts(node, grid, self.notes.query)
+        if not isinstance(node, Aggregation):
             self._note(parts)
-            return self._aggregated(node, grid, parts)
+            return merged(side_by_side([part.matrices[0] for part in parts], grid))
+        found = None if any(map(_unsettled, parts)) else self._aggregated(node, grid, parts)
+        if found is None:
+            return super().evaluate(node, grid)
         self._note(parts)
-        return merged(side_by_side([part.matrices[0] for part in parts], grid))
+        return found
 
-    def _aggregated(self, node: Aggregation, grid: Grid, parts: Sequence[Part]) -> Matrix:
-        rows = [
-            side_by_side([part.matrices[i] for part in parts], grid) for i in range(len(parts[0].matrices))
-        ]
-        if node.op != "avg":
+    def _aggregated(self, node: Aggregation, grid: Grid, parts: Sequence[Part]) -> Matrix | None:
+        """None where only all of the series together tell."""
+        if node.op not in _SUMS:
+            rows = side_by_side([part.matrices[0] for part in parts], grid)
             param = None if node.param is None else self.scalar(node.param, grid)
-            return aggregate(replace(node, op=_AGAIN[node.op]), rows[0], param, grid, self.notes)
-        total, count = (aggregate(replace(node, op="sum"), one, None, grid, self.notes) for one in rows)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            return replace(total, value=np.where(total.present, total.value / count.value, 0.0))
+            return aggregate(replace(node, op=_AGAIN[node.op]), rows, param, grid, self.notes)
+        again = replace(node, op="sum")
+        pieces = [matrix for part in parts for matrix in part.matrices[:2]]
+        total = aggregate(again, side_by_side(pieces, grid), None, grid, self.notes)
+        if node.op == "sum":
+            return total
+        if not np.isfinite(total.value[total.present]).all():
+            return None  # the sum is too large for a number, the mean need not be
+        count = aggregate(
+            again, side_by_side([part.matrices[2] for part in parts], grid), None, grid, self.notes
+        )
+        return replace(total, value=total.value / np.maximum(count.value, 1.0))
 
     def _note(self, parts: Sequence[Part]) -> None:
         for part in parts:
@@ -198,5 +205,17 @@ def _of_no_series(node: Expr) -> bool:
     return not any(isinstance(one, VectorSelector) for one in walk(node))
 
 
-def _with_histograms(part: Part) -> bool:
-    return any(matrix.histogram is not None for matrix in part.matrices)
+def _unsettled(part: Part) -> bool:
+    """What is left out of a group of floats and histograms can be told only from all of its series."""
+    return not part.matrices or bool(part.warnings) or any(m.histogram is not None for m in part.matrices)
+
+
+def _partial_sums(node: Aggregation, matrix: Matrix) -> tuple[Matrix, ...]:
+    if matrix.histogram is not None:
+        return ()
+    group, labels = grouped(node, matrix.labels)
+    shape = len(labels), matrix.value.shape[1]
+    total, lost, count = np.zeros(shape), np.zeros(shape), np.zeros(shape, np.int64)
+    partial_sums(matrix.value, matrix.present, group, total, lost, count)
+    present = count > 0
+    return tuple(Matrix(labels, value, present) for value in (total, lost, count.astype(np.float64)))

@@ -11,9 +11,10 @@ from tests.promql.runner import run_file
 SCRIPTS = sorted((Path(__file__).parents[2] / "scripts" / "promql").glob("*.test"))
 
 
+@pytest.mark.parametrize("divided", [False, True], ids=["one", "divided"])
 @pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.stem)
-def test_script(path: Path) -> None:
-    outcomes = run_file(path)
+def test_script(path: Path, divided: bool) -> None:
+    outcomes = run_file(path, divided=divided)
     assert outcomes
     failed = [f"line {one.line}: {one.query}: {one.reason}" for one in outcomes if not one.passed]
     assert not failed, "\n".join(failed)
