@@ -19,7 +19,7 @@ from agent.telemetry.native_log2 import exp2
 
 MIN_SCHEMA, MAX_SCHEMA, CUSTOM_SCHEMA = -4, 8, -53
 _MAX_FLOAT = float(np.finfo(np.float64).max)
-_MAX_EXPONENT = 1024
+_MAX_EXPONENT, _MIN_EXPONENT = 1024, -1100
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -158,8 +158,10 @@ def _bounds(index, schema, fractions):  # type: ignore[no-untyped-def]
             exponent = (i >> schema) + 1
         if part == 0.5 and exponent == _MAX_EXPONENT + 1:
             ends[k] = _MAX_FLOAT
+        elif exponent > _MAX_EXPONENT:
+            ends[k] = np.inf
         else:
-            ends[k] = math.ldexp(part, max(-4096, min(4096, exponent)))
+            ends[k] = math.ldexp(part, int(max(_MIN_EXPONENT, exponent)))
     return ends
 
 
