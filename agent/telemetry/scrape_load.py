@@ -12,17 +12,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import yaml
 
-from agent.secret import Secret
 from agent.telemetry.relabel import LABEL_NAME, Action, Rule
 from agent.telemetry.scrape_config import (
     DEFAULT_PROTOCOLS,
-    Credentials,
     FileDiscovery,
-    HttpConfig,
     JobConfig,
     KubernetesDiscovery,
     Limits,
@@ -30,8 +26,8 @@ from agent.telemetry.scrape_config import (
     ScrapeConfig,
     Selector,
     TargetGroup,
-    TlsConfig,
 )
+from agent.telemetry.scrape_load_http import Reader, http_keys, http_of, url_of
 from agent.telemetry.scrape_yaml import ConfigError, Value, document, format_duration, mapping
 
 IGNORED = (
@@ -42,7 +38,6 @@ SECRET = "<secret>"  # noqa: S105 - what stands in its place
 SECRET_KEYS = ("password", "credentials", "bearer_token", "client_secret", "secret_key", "key", "headers")
 ROLES = ("pod", "service", "endpoints", "endpointslice", "node", "ingress")
 FILE_NAME = re.compile(r"[^*]*(?:\*[^/]*)?\.(?:json|yml|yaml|JSON|YML|YAML)")
-Reader = Callable[[Value], Any]
 
 
 def load_scrape_config(text: str, folder: Path) -> ScrapeConfig:
@@ -94,11 +89,11 @@ def _globals(value: Value) -> dict[str, Any]:
     return {**found, "_given": set(found)}
 
 
-def _job(value: Value, shared: Mapping[str, Any], folder: Path) -> JobConfig:
+def _job_keys(folder: Path) -> dict[str, Reader]:
     def path(found: Value) -> str:
         return _path(found, folder)
 
-    known: dict[str, Reader] = _shared_keys() | {
+    return _shared_keys() | {
         "job_name": Value.text,
         "metrics_path": Value.text,
         "scheme": lambda found: found.choice(_one_of("http", "https"), ["http", "https"]),
@@ -113,9 +108,12 @@ def _job(value: Value, shared: Mapping[str, Any], folder: Path) -> JobConfig:
         "kubernetes_sd_configs": lambda found: tuple(_kubernetes(item, path) for item in found.items()),
         "relabel_configs": _rules,
         "metric_relabel_configs": _rules,
-        **_http_keys(path),
+        **http_keys(path),
     }
-    found = mapping(value, known)
+
+
+def _job(value: Value, shared: Mapping[str, Any], folder: Path) -> JobConfig:
+    found = mapping(value, _job_keys(folder))
     if not found.get("job_name"):
         raise ConfigError(f"{value.path}.job_name", "nothing", "a name for the job", value.line)
     merged = {
@@ -144,7 +142,7 @@ def _job(value: Value, shared: Mapping[str, Any], folder: Path) -> JobConfig:
             body_bytes=merged.get("body_size_limit", 0),
             **{name: merged.get(key, 0) for key, name in LIMITS.items()},
         ),
-        http=_http(value, found),
+        http=http_of(value, found),
         static=found.get("static_configs", ()),
         files=found.get("file_sd_configs", ()),
         kubernetes=found.get("kubernetes_sd_configs", ()),
@@ -260,12 +258,12 @@ def _kubernetes(value: Value, path: Callable[[Value], str]) -> KubernetesDiscove
     namespaces: dict[str, Reader] = {"names": Value.texts, "own_namespace": Value.flag}
     known: dict[str, Reader] = {
         "role": lambda found: found.choice(_one_of(*ROLES), list(ROLES)),
-        "api_server": _url,
+        "api_server": url_of,
         "kubeconfig_file": path,
         "namespaces": lambda found: mapping(found, namespaces),
         "selectors": lambda found: tuple(_selector(item) for item in found.items()),
         "attach_metadata": lambda found: mapping(found, {"node": Value.flag}),
-        **_http_keys(path),
+        **http_keys(path),
     }
     found = mapping(value, known)
     if "role" not in found:
@@ -281,15 +279,8 @@ def _kubernetes(value: Value, path: Callable[[Value], str]) -> KubernetesDiscove
         own_namespace=spaces.get("own_namespace", False),
         selectors=found.get("selectors", ()),
         attach_node=found.get("attach_metadata", {}).get("node", False),
-        http=_http(value, found),
+        http=http_of(value, found),
     )
-
-
-def _url(value: Value) -> str:
-    parts = urlsplit(value.text())
-    if parts.scheme not in ("http", "https") or not parts.netloc:
-        raise value.wrong("a URL that begins with http:// or https://")
-    return value.text().rstrip("/")
 
 
 def _selector(value: Value) -> Selector:
@@ -302,64 +293,6 @@ def _selector(value: Value) -> Selector:
     if "role" not in found:
         raise ConfigError(f"{value.path}.role", "nothing", "one of " + ", ".join(ROLES), value.line)
     return Selector(found["role"], found.get("label", ""), found.get("field", ""))
-
-
-def _http_keys(path: Callable[[Value], str]) -> dict[str, Reader]:
-    tls: dict[str, Reader] = {
-        "ca_file": path,
-        "cert_file": path,
-        "key_file": path,
-        "server_name": Value.text,
-        "insecure_skip_verify": Value.flag,
-    }
-    return {
-        "basic_auth": lambda found: _basic(found, path),
-        "authorization": lambda found: _authorization(found, path),
-        "bearer_token": lambda found: Credentials("Bearer", secret=Secret(found.text())),
-        "bearer_token_file": lambda found: Credentials("Bearer", secret_file=path(found)),
-        "tls_config": lambda found: TlsConfig(**mapping(found, tls)),
-        "follow_redirects": Value.flag,
-    }
-
-
-def _http(value: Value, found: Mapping[str, Any]) -> HttpConfig:
-    ways = ("basic_auth", "authorization", "bearer_token", "bearer_token_file")
-    given = [key for key in ways if key in found]
-    if len(given) > 1:
-        raise ConfigError(
-            f"{value.path}.{given[1]}", f"{given[0]} too", "one way to authenticate", value.line
-        )
-    return HttpConfig(
-        found[given[0]] if given else None,
-        found.get("tls_config", TlsConfig()),
-        found.get("follow_redirects", True),
-    )
-
-
-def _secret(value: Value) -> Secret:
-    return Secret(value.text())
-
-
-def _basic(value: Value, path: Callable[[Value], str]) -> Credentials:
-    found = mapping(value, {"username": Value.text, "password": _secret, "password_file": path})
-    if "password" in found and "password_file" in found:
-        raise ConfigError(f"{value.path}.password", "password_file too", "one of the two", value.line)
-    return Credentials(
-        "Basic", found.get("username", ""), found.get("password", Secret("")), found.get("password_file", "")
-    )
-
-
-def _authorization(value: Value, path: Callable[[Value], str]) -> Credentials:
-    found = mapping(value, {"type": Value.text, "credentials": _secret, "credentials_file": path})
-    if "credentials" in found and "credentials_file" in found:
-        raise ConfigError(f"{value.path}.credentials", "credentials_file too", "one of the two", value.line)
-    if found.get("type", "").lower() == "basic":
-        raise ConfigError(f"{value.path}.type", "Basic", "basic_auth for that", value.line)
-    return Credentials(
-        found.get("type", "") or "Bearer",
-        secret=found.get("credentials", Secret("")),
-        secret_file=found.get("credentials_file", ""),
-    )
 
 
 def _rules(value: Value) -> tuple[Rule, ...]:
