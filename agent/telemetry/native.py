@@ -16,7 +16,7 @@ from agent.telemetry.native_literal import expand, parse_literal, parse_series
 from agent.telemetry.native_text import describe, to_json
 from agent.telemetry.native_trim import trimmed
 from agent.telemetry.native_validate import validate_histogram
-from agent.telemetry.native_wire import decode_histogram, encode_histogram, spans_of
+from agent.telemetry.native_wire import check_histogram, decode_histogram, encode_histogram, spans_of
 
 __all__ = [
     "CUSTOM_SCHEMA",
@@ -31,6 +31,7 @@ __all__ = [
     "InvalidHistogram",
     "Side",
     "Totals",
+    "check_histogram",
     "combined_hint",
     "decode_histogram",
     "describe",

@@ -17,8 +17,10 @@ from agent.telemetry.frames import F64
 from agent.telemetry.native_buckets import CUSTOM_SCHEMA, EMPTY_SIDE, MAX_SCHEMA, MIN_SCHEMA, NO_VALUES, Side
 from agent.telemetry.native_histogram import CounterReset, FloatHistogram, InvalidHistogram
 from agent.telemetry.native_kahan import kahan_add
+from agent.telemetry.native_validate import validate_histogram
 from agent.telemetry.wire import checked_varint, little64
 
+MAX_BYTES = 1 << 20  # room for more buckets than any client makes
 MAX_KNOWN_SCHEMA = 52  # finer than MAX_SCHEMA is read and merged down to it
 HINTS = (CounterReset.UNKNOWN, CounterReset.RESET, CounterReset.NOT_RESET, CounterReset.GAUGE)
 
@@ -39,8 +41,21 @@ _SPANS, _DELTAS, _COUNTS = 5, 7, 9  # two each: negative, positive
 
 
 def decode_histogram(message: bytes) -> FloatHistogram:
-    """Raises InvalidHistogram where the message is malformed or its spans do not fit its buckets. What
-    Prometheus checks beyond that is ``validate_histogram``'s."""
+    """Raises InvalidHistogram where the message is malformed, too long, or its spans do not fit its buckets.
+    What Prometheus refuses beyond that is told by ``check_histogram``."""
+    return _decoded(message)[0]
+
+
+def check_histogram(message: bytes) -> None:
+    """What the way in must refuse: all that ``decode_histogram`` does, and histograms that contradict
+    themselves (counts that do not add up, bounds that do not ascend). Raises InvalidHistogram."""
+    h, is_float = _decoded(message)
+    validate_histogram(h, integral=not is_float)
+
+
+def _decoded(message: bytes) -> tuple[FloatHistogram, bool]:
+    if len(message) > MAX_BYTES:
+        raise InvalidHistogram(f"the histogram has {len(message)} bytes, at most {MAX_BYTES} are taken")
     raw = np.frombuffer(bytes(message), np.uint8)
     room = len(raw) + 1
     bits, sizes = np.zeros(6, np.uint64), np.zeros(11, np.int64)
@@ -49,7 +64,7 @@ def decode_histogram(message: bytes) -> FloatHistogram:
     error = _decode(raw, bits, sizes, spans, counts, custom, index)
     if error:
         raise InvalidHistogram(_TEXTS[error])
-    return _built(bits, sizes, counts, custom, index)
+    return _built(bits, sizes, counts, custom, index), bool(sizes[_IS_FLOAT])
 
 
 def warm_up() -> None:

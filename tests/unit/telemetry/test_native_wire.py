@@ -11,6 +11,7 @@ from agent.telemetry.native import (
     CounterReset,
     FloatHistogram,
     InvalidHistogram,
+    check_histogram,
     decode_histogram,
     encode_histogram,
     parse_literal,
@@ -119,6 +120,18 @@ def test_the_stale_marker() -> None:
 def test_what_is_refused(message: bytes, text: str) -> None:
     with pytest.raises(InvalidHistogram, match=text):
         decode_histogram(message)
+
+
+def test_a_message_of_megabytes_is_refused_at_once() -> None:
+    with pytest.raises(InvalidHistogram, match="at most 1048576 are taken"):
+        decode_histogram(bytes(2 << 20))
+
+
+def test_the_way_in_refuses_counts_that_do_not_add_up() -> None:
+    check_histogram(integer(5, -3, spans=((0, 2),)))
+    with pytest.raises(InvalidHistogram, match="should equal"):
+        check_histogram(integer(5, -2, spans=((0, 2),)))
+    check_histogram(encode_histogram(parse_literal("{{count:3 buckets:[5]}}")))
 
 
 def test_damaged_messages_are_refused_or_read() -> None:
