@@ -23,7 +23,7 @@ from agent.windows.log import LogWriter
 
 BEHIND = "the write-ahead log is behind; come back in a second"
 RETRY_TELL_S = 0.25
-PAUSE_S = 0.02  # between two calls to a stream: each costs as much as ten thousand samples
+PAUSE_S = 0.05  # between two calls to a stream: each costs as much as ten thousand samples
 
 Tell = Callable[[int, int], Awaitable[None]]
 Write = tuple[int, Buffers]

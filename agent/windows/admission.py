@@ -123,10 +123,8 @@ def note(counts, examples, body, fault, i, k, n):  # type: ignore[no-untyped-def
 
 @njit(cache=True, nogil=True)
 def define(rows, slot, stream, i, text, series, generations, columns_used, base, define_hash, define_at, raw):  # type: ignore[no-untyped-def]
-    """Put the labels of a series into the raw bytes of its stream, once a generation."""
+    """Put the labels of a series into the raw bytes of its stream, and mark them as being there."""
     meta = rows[slot, 3]
-    if (meta >> np.uint64(GENERATION_SHIFT)) & np.uint64(GENERATION_MASK) == np.uint64(generations[stream]):
-        return
     d = base[DEFINE_ROOM, stream] + columns_used[DEFINE_ROOM, stream]
     at = base[RAW_ROOM, stream] + columns_used[RAW_ROOM, stream]
     off = series[TEXT_OFF, i]
@@ -150,6 +148,7 @@ def admit(  # type: ignore[no-untyped-def]
 ):  # fmt: skip
     """Judge every sample of the series that have a slot, and fill the columns of their streams."""
     tick_bits = tick << np.uint64(TICK_SHIFT)
+    earliest, latest = bounds[EARLIEST_MS], bounds[LATEST_MS]
     for i in range(len(slots)):
         row_of[i] = -1
         if slots[i] < 0:
@@ -161,45 +160,52 @@ def admit(  # type: ignore[no-untyped-def]
         last = np.int64(rows[slot, 1])
         last_value = rows[slot, 2]
         same_kind = meta & _HISTOGRAM == 0
-        begin = base[SAMPLE_ROOM, stream] + used[SAMPLE_ROOM, stream]
+        begin = np.uint64(base[SAMPLE_ROOM, stream] + used[SAMPLE_ROOM, stream])
         at = begin
-        first = series[FIRST_SAMPLE, i]
+        k = np.uint64(series[FIRST_SAMPLE, i])
+        end = k + np.uint64(series[SAMPLE_COUNT, i])
         equal = 0
-        for k in range(first, first + series[SAMPLE_COUNT, i]):
-            t = times[np.uint64(k)]
-            value = values[np.uint64(k)]
-            fault = judge(t, value, last, last_value, same_kind, bounds)
+        while k < end:
+            t = times[k]
+            value = values[k]
+            if t > last and t >= earliest and t <= latest:  # as nearly all are
+                last = t
+                last_value = value
+                same_kind = True
+                fault = _TAKE
+            else:
+                fault = judge(t, value, last, last_value, same_kind, bounds)
             if fault == _TAKE:
-                time_ms[np.uint64(at)] = t
-                bits[np.uint64(at)] = value
-                at += 1
-                if t > last:
-                    last = t
-                    last_value = value
-                    same_kind = True
+                time_ms[at] = t
+                bits[at] = value
+                at += np.uint64(1)
             elif fault == _EQUAL:
                 equal += 1
             else:
-                note(counts, examples, body, fault, i, k, 1)
-        taken = at - begin
+                note(counts, examples, body, fault, i, np.int64(k), 1)
+            k += np.uint64(1)
+        taken = np.int64(at - begin)
         counts[body, WRITTEN_SAMPLES] += taken + equal
         counts[body, EQUAL_SAMPLES] += equal
-        keep = meta & ~(np.uint64(TICK_MASK) << np.uint64(TICK_SHIFT))
-        rows[slot, 3] = keep | tick_bits
-        if taken == 0 and series[PART_COUNT, i] == 0:
-            continue
+        meta = (meta & ~(np.uint64(TICK_MASK) << np.uint64(TICK_SHIFT))) | tick_bits
         if taken:
             rows[slot, 1] = np.uint64(last)
             rows[slot, 2] = last_value
             if same_kind:
-                rows[slot, 3] &= ~_HISTOGRAM
+                meta &= ~_HISTOGRAM
+        rows[slot, 3] = meta
+        if taken == 0 and series[PART_COUNT, i] == 0:
+            continue
         row = used[SERIES_ROOM, stream]
         row_of[i] = row
-        series_hash[np.uint64(base[SERIES_ROOM, stream] + row)] = rows[slot, 0]
-        sample_count[np.uint64(base[SERIES_ROOM, stream] + row)] = taken
+        at_row = np.uint64(base[SERIES_ROOM, stream] + row)
+        series_hash[at_row] = rows[slot, 0]
+        sample_count[at_row] = taken
         used[SERIES_ROOM, stream] = row + 1
         used[SAMPLE_ROOM, stream] += taken
-        define(rows, slot, stream, i, text, series, generations, used, base, define_hash, define_at, raw)
+        generation = (meta >> np.uint64(GENERATION_SHIFT)) & np.uint64(GENERATION_MASK)
+        if generation != np.uint64(generations[stream]):
+            define(rows, slot, stream, i, text, series, generations, used, base, define_hash, define_at, raw)
 
 
 @njit(cache=True, nogil=True)
