@@ -91,20 +91,24 @@ def _raise_duplicate(table: LabelTable, row: int, earlier: int, matching: Matchi
 
 
 def _filled(sides: _Sides, matching: Matching) -> _Sides:
-    """With a row of the fill value for every signature that lacks a partner."""
+    """With a row of the fill value for every signature, where one side of it is there and the other is not."""
+    if matching.fill_left is None and matching.fill_right is None:
+        return sides
     # By sides as matched, which under group_right are not those of the text: so it is in Prometheus.
     many, one = sides.many, sides.one
     many_number, one_number = sides.many_number, sides.one_number
-    if matching.fill_right is not None and len(many):
-        rows = np.unique(sides.many_number, return_index=True)[1]
-        missing = ~any_of(sides.one_number, there(sides.one), sides.count)[many_number[rows]]
-        one = stacked(one, _fill(many.labels.take(rows), missing, matching.fill_right, matching))
-        one_number = np.concatenate([one_number, many_number[rows]])
+    some_many = any_of(many_number, there(many), sides.count)
+    some_one = any_of(one_number, there(one), sides.count)
+    if matching.fill_right is not None and len(sides.many):
+        numbers, rows = np.unique(sides.many_number, return_index=True)
+        lonely = (some_many & ~some_one)[numbers]
+        one = stacked(one, _fill(sides.many.labels.take(rows), lonely, matching.fill_right, matching))
+        one_number = np.concatenate([one_number, numbers])
     if matching.fill_left is not None and len(sides.one):
-        rows = np.unique(sides.one_number, return_index=True)[1]
-        missing = ~any_of(sides.many_number, there(sides.many), sides.count)[sides.one_number[rows]]
-        many = stacked(many, _fill(sides.one.labels.take(rows), missing, matching.fill_left, matching))
-        many_number = np.concatenate([many_number, sides.one_number[rows]])
+        numbers, rows = np.unique(sides.one_number, return_index=True)
+        lonely = (some_one & ~some_many)[numbers]
+        many = stacked(many, _fill(sides.one.labels.take(rows), lonely, matching.fill_left, matching))
+        many_number = np.concatenate([many_number, numbers])
     return _Sides(many, one, many_number, one_number, sides.count)
 
 
