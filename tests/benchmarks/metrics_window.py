@@ -23,6 +23,7 @@ from agent.promql.values import Matcher
 from agent.telemetry.frames import F64, I64, U8, U64
 from agent.telemetry.labels import encode_labels, hash_labels, labels_of
 from agent.telemetry.samples import SampleBatch
+from agent.windows.metrics.loading import load_kernels
 from agent.windows.metrics.window import MetricLimits, MetricWindow
 
 STEP_MS = 15_000
@@ -223,7 +224,7 @@ def main() -> None:
     parser.add_argument("--small", type=int, default=10_000)
     parser.add_argument("--blocks", type=int, default=4)
     chosen = parser.parse_args()
-    append_cost(1000, 4, 8)  # load the kernels
+    load_kernels()
     figures: dict[str, float] = {}
     for name, series, ticks in (("small", chosen.small, 240), ("large", chosen.series, 16)):
         for together in (4, 1):

@@ -34,6 +34,7 @@ NEVER = np.iinfo(np.int64).min
 USED, FREE, FREE_CHUNKS, CAPACITY, SAMPLES, DUPLICATE, TOO_OLD, NO_ROOM, INSERTED = range(9)
 STATE_WORDS = 16
 AHEAD = 8
+LINE_WORDS = 8  # of a cache line
 
 
 class Chunks(NamedTuple):
@@ -286,6 +287,13 @@ def _reach(s, chunk, count, start_ms, end_ms, ended):  # type: ignore[no-untyped
 
 
 @njit(cache=True, nogil=True)
+def _guess(chunk, previous, ahead):  # type: ignore[no-untyped-def]
+    """The chunk some places before ``previous``: where many series are scraped together they take new chunks
+    in the same order each time, so that those of one series lie equally far apart."""
+    return max(np.int64(0), previous - ahead * (chunk - previous))
+
+
+@njit(cache=True, nogil=True)
 def count_between(s, ids, start_ms, end_ms, out):  # type: ignore[no-untyped-def]
     """How many samples of each series lie in ``[start_ms, end_ms]``; added to ``out``."""
     for i in range(len(ids)):
@@ -307,7 +315,9 @@ def count_between(s, ids, start_ms, end_ms, out):  # type: ignore[no-untyped-def
                 total += high - low
                 if first < start_ms:
                     break
-            chunk = s.words[chunk * CHUNK_WORDS + PREVIOUS]
+            previous = s.words[chunk * CHUNK_WORDS + PREVIOUS]
+            prefetch(s.words, _guess(chunk, previous, 2) * CHUNK_WORDS)
+            chunk = previous
             if chunk >= 0:
                 count = s.words[chunk * CHUNK_WORDS + COUNT]
         out[i] += total
@@ -315,15 +325,17 @@ def count_between(s, ids, start_ms, end_ms, out):  # type: ignore[no-untyped-def
 
 @njit(cache=True, nogil=True)
 def _copy_out(s, word, low, high, at, time_ms, value):  # type: ignore[no-untyped-def]
-    """Samples ``low`` to ``high`` - 1 of the chunk at ``word``, to rows from ``at`` on. Unsigned indices let
-    the compiler use vectors: no test for negative ones."""
+    """Samples ``low`` to ``high`` - 1 of the chunk at ``word``, to rows from ``at`` on. Views let the compiler
+    use vectors: their indices need no test for negative ones."""
     base = s.words[word + BASE_TIME]
-    row, time = np.uint64(at), np.uint64(2 * word + TIMES + low)
-    for k in range(np.uint64(high - low)):
-        time_ms[row + k] = base + np.int64(s.halves[time + k])
-    number = np.uint64(word + VALUES + low)
-    for k in range(np.uint64(high - low)):
-        value[row + k] = s.floats[number + k]
+    times = s.halves[2 * word + TIMES + low : 2 * word + TIMES + high]
+    to_times = time_ms[at : at + high - low]
+    for k in range(len(times)):
+        to_times[k] = base + times[k]
+    values = s.floats[word + VALUES + low : word + VALUES + high]
+    to_values = value[at : at + high - low]
+    for k in range(len(values)):
+        to_values[k] = values[k]
 
 
 @njit(cache=True, nogil=True)
@@ -333,8 +345,10 @@ def copy_between(s, ids, start_ms, end_ms, behind, time_ms, value):  # type: ign
     for i in range(len(ids)):
         if i + 2 * AHEAD < len(ids):
             prefetch(s.rows, np.int64(ids[i + 2 * AHEAD]) * ROW_WORDS)
-        if i + AHEAD < len(ids):
-            prefetch(s.words, max(np.int64(0), s.rows[ids[i + AHEAD], CHUNK]) * CHUNK_WORDS)
+        if i + 2 < len(ids):
+            soon = max(np.int64(0), s.rows[ids[i + 2], CHUNK]) * CHUNK_WORDS
+            for line in range(0, CHUNK_WORDS, LINE_WORDS):
+                prefetch(s.words, soon + line)
         series = np.int64(ids[i])
         if s.rows[series, LAST] < start_ms:
             continue
@@ -345,8 +359,9 @@ def copy_between(s, ids, start_ms, end_ms, behind, time_ms, value):  # type: ign
             word = chunk * CHUNK_WORDS
             previous = s.words[word + PREVIOUS]
             if previous >= 0:
-                for line in range(0, CHUNK_WORDS, 8):
-                    prefetch(s.words, previous * CHUNK_WORDS + line)
+                soon = _guess(chunk, previous, 1) * CHUNK_WORDS
+                prefetch(s.words, soon)
+                prefetch(s.words, soon + VALUES)
             first = _time(s, chunk, 0)
             if first <= end_ms:
                 low, high = _reach(s, chunk, count, start_ms, end_ms, ended)
