@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 from actors.ports import Health
+from actors.runtime import places
 from actors.scraper import actor
 from actors.scraper.actor import Scraper, reachable
 from agent.errors import NotFound, SettingsError
@@ -159,3 +160,9 @@ async def test_secrets_are_not_shown(start: Start, target: FakeTarget) -> None:
 )
 def test_a_gateway_that_listens_everywhere_is_reached_here(listens: str, expected: str) -> None:
     assert reachable(listens) == expected
+
+
+@pytest.mark.parametrize("file", ["", "prometheus.yml"])
+def test_a_scraper_is_placed_where_a_configuration_is_set(file: str) -> None:
+    placed = places(load(environ={"KUBECHAT_OBS_SCRAPE_CONFIG_FILE": file} if file else {}))
+    assert ("scraper-0" in [place.name for place in placed]) is bool(file)
