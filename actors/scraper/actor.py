@@ -18,6 +18,7 @@ from actors.scraper.delivery import Delivery
 from actors.scraper.discovery import Discovery, Files, Static
 from actors.scraper.fetch import Fetcher
 from actors.scraper.pool import JobPool, TargetLoop
+from actors.scraper.warm import load_scrape
 from agent.errors import NotFound, Overloaded, SettingsError
 from agent.observe import configure
 from agent.settings import Settings
@@ -47,6 +48,7 @@ class Scraper:
     async def start(self) -> Health:
         async with self._progress.starting() as wanted:
             if wanted:
+                await asyncio.to_thread(load_scrape)
                 self._sender = self._sender or asyncio.create_task(self._delivery.run())
                 await self.reload()
         return await self.health()
