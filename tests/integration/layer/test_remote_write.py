@@ -72,3 +72,24 @@ def test_a_real_prometheus_writes_and_nothing_is_refused(layer: Layer, prometheu
     assert counted(prometheus, "prometheus_remote_storage_samples_total") > 1000
     for failure in ("failed", "dropped", "retried"):
         assert counted(prometheus, f"prometheus_remote_storage_samples_{failure}_total") == 0
+
+
+def test_the_layer_answers_what_the_prometheus_that_wrote_to_it_answers(api: str, prometheus: str) -> None:
+    """At a time that both know: newer than the first scrapes, older than the last request."""
+    query = '{job="self"}'
+
+    def answer(base: str, at_s: float) -> dict[str, str]:
+        found = requests.get(
+            f"{base}/api/v1/query", params={"query": query, "time": str(at_s)}, timeout=20
+        ).json()
+        assert found["status"] == "success", found
+        target = prometheus.removeprefix("http://")
+        rows = [row for row in found["data"]["result"] if row["metric"]["instance"] == target]
+        return {str(sorted(row["metric"].items())): row["value"][1] for row in rows}
+
+    wait_for(lambda: answer(api, time.time()), 30)
+    at_s = round(time.time(), 3)
+    time.sleep(3)  # what was scraped before then has been sent
+    theirs = answer(prometheus, at_s)
+    assert len(theirs) > 300
+    assert answer(api, at_s) == theirs
