@@ -38,7 +38,7 @@ def aggregate(
     if matrix.histogram is not None and node.op in _FLOATS_ONLY:
         notes.info(f"ignored histogram in {node.op} aggregation", node.expr.pos)
     value, present = _floats(node.op, matrix, group, len(labels), param)
-    result = Matrix(labels, value, present, None, _marks(matrix, group, len(labels)))
+    result = Matrix(labels, value, present, None, drop_marks(matrix, group, len(labels)))
     if matrix.histogram is not None and node.op in ("sum", "avg"):
         result = add_histograms(node, matrix, group, result, notes)
     return pruned(result)
@@ -87,7 +87,8 @@ def by_group(group: I64, groups: int) -> tuple[I64, I64]:
     return order, starts
 
 
-def _marks(matrix: Matrix, group: I64, groups: int) -> Bool:
+def drop_marks(matrix: Matrix, group: I64, groups: int) -> Bool:
+    """``drop_name`` of every group: that of any of its series."""
     marks = np.zeros(groups, np.bool_)
     if len(matrix.drop_name):
         np.logical_or.at(marks, group, dropped(matrix))

@@ -14,7 +14,7 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
-from agent.promql.aggregate import aggregate, grouped
+from agent.promql.aggregate import aggregate, drop_marks, grouped
 from agent.promql.annotations import Annotations
 from agent.promql.errors import TOO_MANY_SAMPLES, QueryLimit
 from agent.promql.evaluate import Evaluation, Value, nothing
@@ -218,4 +218,6 @@ def _partial_sums(node: Aggregation, matrix: Matrix) -> tuple[Matrix, ...]:
     total, lost, count = np.zeros(shape), np.zeros(shape), np.zeros(shape, np.int64)
     partial_sums(matrix.value, matrix.present, group, total, lost, count)
     present = count > 0
-    return tuple(Matrix(labels, value, present) for value in (total, lost, count.astype(np.float64)))
+    marks = drop_marks(matrix, group, len(labels))
+    columns = (total, lost, count.astype(np.float64))
+    return tuple(Matrix(labels, value, present, None, marks) for value in columns)
