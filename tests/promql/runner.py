@@ -18,7 +18,7 @@ from agent.promql.tree import At, Call, Expr, MatrixSelector, Subquery, VectorSe
 from tests.promql.compare import annotations_difference, difference
 from tests.promql.divided import DividedStorage
 from tests.promql.nhcb import natives
-from tests.promql.script import Clear, Eval, Load, read
+from tests.promql.script import Broken, Clear, Eval, Load, read
 from tests.promql.storage import MemoryStorage
 
 OPTIONS = EngineOptions(delayed_name_removal=True, dialect=EVERYTHING)
@@ -48,12 +48,14 @@ def run_file(path: Path, *, divided: bool = False) -> list[Outcome]:
 
 
 def run(text: str, name: str, engine: Engine, make: Callable[[], MemoryStorage]) -> Iterator[Outcome]:
-    """Raises ScriptError."""
+    """One outcome an eval, and one for every command that cannot be read."""
     storage = make()
     for command in read(text):
         match command:
             case Clear():
                 storage = make()
+            case Broken():
+                yield Outcome(name, command.line, command.text, command.reason)
             case Load():
                 _load(command, storage)
             case Eval():

@@ -7,6 +7,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
+from agent.errors import ObservabilityError
 from agent.promql.lex import duration_ms, unquote
 from agent.telemetry.labels import Labels
 from tests.promql.series import Point, Points, series_of
@@ -79,11 +80,20 @@ class Eval:
         return self.step_ms == 0
 
 
-Command = Clear | Load | Eval
+@dataclass
+class Broken:
+    """A command that cannot be read; the others of the script stand."""
+
+    line: int
+    text: str
+    reason: str
+
+
+Command = Clear | Load | Eval | Broken
 
 
 def read(text: str) -> list[Command]:
-    """Raises ScriptError."""
+    """What cannot be read is ``Broken``."""
     lines = ["" if line.strip().startswith("#") else line.strip() for line in text.split("\n")]
     out: list[Command] = []
     at = 0
@@ -100,8 +110,8 @@ def read(text: str) -> list[Command]:
                 at += 1
         try:
             out.append(_command(word, line, body, first + 1))
-        except (ValueError, IndexError) as error:
-            raise ScriptError(f"line {first + 1}: {line!r}: {error}") from error
+        except (ValueError, IndexError, ObservabilityError) as error:
+            out.append(Broken(first + 1, line, f"unreadable: {error}"))
     return out
 
 
@@ -200,4 +210,4 @@ def _number(text: str) -> float | None:
         return None
 
 
-__all__ = ["Clear", "Command", "Eval", "Expectation", "Load", "Point", "ScriptError", "read"]
+__all__ = ["Broken", "Clear", "Command", "Eval", "Expectation", "Load", "Point", "ScriptError", "read"]
