@@ -18,6 +18,7 @@ from actors.places import (
     CORRELATOR,
     GATEWAY,
     RULER,
+    SCRAPER,
     SUPERVISOR,
     detector_name,
     stream_count,
@@ -71,7 +72,8 @@ class Handles(Ports):
     """Everything that an actor may call."""
 
     aggregator: Any
-    ruler: Any  # away where no rules are set
+    ruler: Any  # None where no rules are set
+    scraper: Any  # None where nothing is to be scraped
 
 
 def connect(settings: Settings) -> Handles:
@@ -84,7 +86,8 @@ def connect(settings: Settings) -> Handles:
         streams=tuple(proxy(stream_name(i)) for i in range(stream_count(settings))),
         correlator=proxy(CORRELATOR),
         aggregator=proxy(AGGREGATOR),
-        ruler=proxy(RULER),
+        ruler=proxy(RULER) if settings.rules.files else None,
+        scraper=proxy(SCRAPER) if settings.scrape.config_file else None,
     )
 
 

@@ -72,7 +72,7 @@ class RunningAggregator:
         found = connect(self._settings)
         ports = Ports(found.supervisor, found.gateway, found.streams, found.correlator)
         try:
-            metrics = StreamMetrics(found.streams, found.ruler if self._settings.rules.files else None)
+            metrics = StreamMetrics(found.streams, found.ruler, found.scraper)
             aggregator = Aggregator(self._settings, ports, await self._store(), metrics)
             await aggregator.start()
             if self._database is not None:

@@ -41,9 +41,9 @@ Value = TypeVar("Value")
 class StreamMetrics:
     """The ``MetricBackend`` of a running layer."""
 
-    def __init__(self, streams: Sequence[Any], ruler: Any = None) -> None:
-        """``ruler`` is there where rules are set."""
-        self._streams, self._ruler = streams, ruler
+    def __init__(self, streams: Sequence[Any], ruler: Any = None, scraper: Any = None) -> None:
+        """``ruler`` and ``scraper`` are there where they are set up."""
+        self._streams, self._ruler, self._scraper = streams, ruler, scraper
         # Numbers of this process alone; a restarted aggregator has another.
         self._numbers = itertools.count((os.getpid() << 32) + 1)
 
@@ -93,10 +93,19 @@ class StreamMetrics:
         ]
 
     async def target_metadata(self, tenant: str, metric: str) -> Sequence[TargetMetadata]:
-        return ()
+        if self._scraper is None:
+            return ()
+        return [
+            TargetMetadata(one["target"], Metadata(one["metric"], one["type"], one["help"], one["unit"]))
+            for one in await self._scraper.metadata()
+            if metric in ("", one["metric"])
+        ]
 
     async def targets(self, tenant: str) -> dict[str, Any]:
-        return {"activeTargets": [], "droppedTargets": [], "droppedTargetCounts": {}}
+        if self._scraper is None:
+            return {"activeTargets": [], "droppedTargets": [], "droppedTargetCounts": {}}
+        found: dict[str, Any] = await self._scraper.targets()
+        return found
 
     async def rules(self, tenant: str) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = [] if self._ruler is None else await self._ruler.rules(tenant)
@@ -106,7 +115,7 @@ class StreamMetrics:
         return []
 
     async def scrape_config(self) -> str:
-        return ""
+        return "" if self._scraper is None else str(await self._scraper.config())
 
     async def cardinality(self, tenant: str, limit: int) -> Cardinality:
         found = await self._all(lambda stream: stream.metric_stats(tenant, limit))
