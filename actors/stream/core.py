@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import structlog
 
+from agent.detection.detectors.resources import watched
 from agent.detection.red import RedAccumulator, RedBins
 from agent.detection.redstore import RedStore
 from agent.errors import NotFound
@@ -179,7 +180,7 @@ class Stream:
 
     def _tenant(self, name: str) -> Tenant:
         if name not in self.tenants:
-            feed = MetricFeed(self._settings, self._blocks / name)
+            feed = MetricFeed(self._settings, self._blocks / name, watched)
             self.tenants[name] = Tenant(TenantWindow(name, self.number, self._settings, feed))
         return self.tenants[name]
 

@@ -45,12 +45,13 @@ from agent.telemetry.frames import (
     Telemetry,
 )  # fmt: skip
 from agent.telemetry.otlp_attributes import point_labels, resource_attributes
-from agent.telemetry.samples import SAMPLES, from_sample_columns
+from agent.telemetry.samples import SAMPLES, SampleBatch, from_sample_columns
 from agent.telemetry.shapes import shape_hashes, shape_text
 from agent.telemetry.source import Source
 from agent.windows.columns import Columns, ColumnWindow
 from agent.windows.hashindex import HashIndex, SeenSet
 from agent.windows.metrics.feed import MetricFeed
+from agent.windows.metrics.owners import NS_PER_MS
 from agent.windows.record import Record
 from agent.windows.sources import Sources
 from agent.windows.texts import Texts
@@ -66,6 +67,7 @@ LOG_SCHEMA: Mapping[str, Any] = {
 }  # fmt: skip
 SAMPLE_SCHEMA: Mapping[str, Any] = {"time_ns": np.int64, "series": np.int32, "value": np.float64}
 
+MAX_WATCHED = 100_000  # series that the detectors are given
 SERIES_BYTES = 500  # of an entry with its strings, about
 CHUNKS_A_WINDOW = 8  # the log is kept for so many parts of a window longer than the window
 # Batches and samples kept for a detector that is away; it misses the older ones.
@@ -114,7 +116,7 @@ class TenantWindow:
         self.logs = ColumnWindow(LOG_SCHEMA, "time_ns", span_ns)
         self.samples = ColumnWindow(SAMPLE_SCHEMA, "time_ns", span_ns)
         self.metrics = metrics
-        self._owners = self.metrics.owners(self.sources)
+        self._owners = self.metrics.owners(self.sources, self._watch)
         self._replayed = replayed
         self._seen_spans = SeenSet()
         self._seen_bodies = SeenSet(1 << 16)
@@ -145,9 +147,7 @@ class TenantWindow:
     def apply(self, record: Record) -> Applied | None:
         """Take the rows of a log record in. None where none of them is new."""
         if record.meta.signal == SAMPLES:
-            arrived = from_sample_columns(record.columns)
-            for owner, samples, last_ms in self.metrics.take(arrived, record.position, self._owners):
-                self.sources.saw(owner, Signal.METRICS.value, samples, last_ms * 1_000_000)
+            self._apply_samples(from_sample_columns(record.columns), record.position)
             return None
         signal = Signal(record.meta.signal)
         batch = from_columns(signal, record.columns)
@@ -166,6 +166,28 @@ class TenantWindow:
             rows, taken, code = self._append_samples(batch, rows, taken, record)
         self._count(signal, taken, _times(batch)[rows])
         return Applied(signal, batch, rows, taken, code, record.position)
+
+    def _apply_samples(self, batch: SampleBatch, position: int) -> None:
+        series = self.metrics.take(batch, position, self._owners, replayed=self._replayed)
+        if not len(series) or not len(batch.time_ms):
+            return
+        for owner, samples, last_ms in self._owners.seen(series, batch):
+            self.sources.saw(owner, Signal.METRICS.value, samples, last_ms * NS_PER_MS)
+        code, time_ns, value = self._owners.watched(series, batch)
+        if len(code):
+            self.samples.append(
+                {"time_ns": time_ns, "series": code, "value": value}, position, self.watermark_ns
+            )
+            self._keep_fresh(code, time_ns, value)
+
+    def _watch(self, series: Series, cumulative: bool) -> int:
+        """The code of a series for the detectors; -1 where they watch enough already."""
+        if len(self.series) >= MAX_WATCHED:
+            return -1
+        self.series.append(series)
+        self.cumulative.append(cumulative)
+        self._scalar.append(True)
+        return len(self.series) - 1
 
     def advance(self) -> None:
         """Move the watermark to where the rows have come, and let go of what is older than the window."""

@@ -23,6 +23,8 @@ _NOT_USED = {"limit", "limits", "request", "requests", "available", "system", "n
              "faults", "failcnt", "max", "peak", "cached", "cache", "swap", "count", "context"}  # fmt: skip
 _CPU_WORDS = {"time", "usage", "utilization", "util", "seconds", "used"}
 _RESTART_SHOWS_NS = 60 * 10**9
+_POOL_WORDS = {"connection", "connections", "pool"}
+_WAITING_WORDS = {"pending", "waiting", "timeouts", "wait"}
 _MEMORY_WORDS = {"usage", "working", "rss", "resident", "used"}
 
 
@@ -38,6 +40,12 @@ def signal_of(metric: str) -> Signal | None:
     if "memory" in words and _MEMORY_WORDS.intersection(words):
         return Signal.MEMORY
     return None
+
+
+def watched(metric: str) -> bool:
+    """Whether samples of a metric of that name are of any use to the detectors and to root cause."""
+    words = set(_WORD.findall(metric.lower()))
+    return signal_of(metric) is not None or bool(words & _POOL_WORDS and words & _WAITING_WORDS)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,27 +5,28 @@ One feed serves a tenant for good: a hot window that is made anew from the log g
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 from agent.settings import StreamSettings
 from agent.telemetry.batch import MetricBatch
-from agent.telemetry.frames import I64
+from agent.telemetry.frames import I32, I64
 from agent.telemetry.native import decode_histogram
 from agent.telemetry.otlp_prometheus import OtlpSeries
 from agent.telemetry.samples import SampleBatch
-from agent.windows.metrics.owners import SeriesOwners
+from agent.windows.metrics.owners import NS_PER_MS, Register, SeriesOwners
 from agent.windows.metrics.window import MetricLimits, MetricWindow
 from agent.windows.sources import Sources
 
-NS_PER_MS = 1_000_000
 DESCRIBED_NS = 3600 * 1_000_000_000  # a series of OTLP is described again after so much event time
 
 
 class MetricFeed:
-    """``folder`` is where the blocks lie; those that are there already are taken in."""
+    """``folder`` is where the blocks lie; those that are there already are taken in. ``watches`` tells by the
+    name of a metric whether the detectors look at it."""
 
-    def __init__(self, settings: StreamSettings, folder: Path) -> None:
+    def __init__(self, settings: StreamSettings, folder: Path, watches: Callable[[str], bool]) -> None:
+        self._watches = watches
         limits = MetricLimits(max_series=settings.max_series, block_ms=round(settings.metric_block_s * 1000))
         self.window = MetricWindow(limits, decode_histogram)
         self._folder = folder
@@ -35,17 +36,22 @@ class MetricFeed:
         if folder.exists():
             self.window.open(folder)
 
-    def take(self, batch: SampleBatch, position: int, owners: SeriesOwners) -> Iterator[tuple[int, int, int]]:
-        """Samples of remote write, scraping and rules; yields what ``SeriesOwners.seen`` does."""
+    def take(self, batch: SampleBatch, position: int, owners: SeriesOwners, *, replayed: bool) -> I32:
+        """Samples of remote write, scraping and rules. The ids of their series, which ``owners`` has learnt;
+        none where nothing of it is new, unless it is replayed."""
         appended = self.window.append(batch, position)
-        yield from owners.seen(appended.series, batch)
+        if not appended.samples and not replayed:
+            return appended.series[:0]
+        if len(batch.time_ms):
+            owners.learn(appended.series, int(batch.time_ms.max()))
+        return appended.series
 
     def translate(self, batch: MetricBatch, rows: I64, position: int) -> None:
         """Rows of OTLP."""
         self.window.append(self._otlp.translate(batch, rows, position), position)
 
-    def owners(self, sources: Sources) -> SeriesOwners:
-        return SeriesOwners(self.window, sources)
+    def owners(self, sources: Sources, register: Register) -> SeriesOwners:
+        return SeriesOwners(self.window, sources, self._watches, register)
 
     def advance(self, watermark_ns: int) -> None:
         """Let go of what is older than the retention."""

@@ -1,20 +1,24 @@
-"""Which source a Prometheus series belongs to, told by its ``job``, ``instance`` and the labels of Kubernetes.
+"""Which source a Prometheus series belongs to, told by its ``job``, ``instance`` and the labels of Kubernetes, and
+whether the detectors watch it.
 
-Python runs once a target; which source a known series has is a look-up in a column.
+Python runs once a target, and once a series that is watched; what a known series is, is a look-up in a column.
+Series that OTLP brought are not looked at: their source is their resource.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from agent.telemetry.frames import I32
+from agent.telemetry.frames import F64, I32, I64, Series
+from agent.telemetry.labels import METRIC_NAME
 from agent.telemetry.samples import SampleBatch
 from agent.telemetry.source import INSTANCE_ATTRIBUTES
 from agent.windows.metrics.window import MetricWindow
 from agent.windows.sources import Sources
 
+NS_PER_MS = 1_000_000
 # Labels by which Prometheus' own configurations tell targets apart, and what OpenTelemetry calls them.
 ATTRIBUTES = {
     "job": "service.name",
@@ -23,48 +27,86 @@ ATTRIBUTES = {
     "pod": INSTANCE_ATTRIBUTES[0],
     "node": "k8s.node.name",
 }
+TOTALS = ("_total", "_sum", "_count")
+UNKNOWN, NOT_WATCHED = np.int32(-2), np.int32(-1)
+
+# Gives a series that is watched its code; the second argument says whether it is a running total.
+Register = Callable[[Series, bool], int]
 
 
 class SeriesOwners:
-    def __init__(self, window: MetricWindow, sources: Sources) -> None:
+    """``watches`` tells by the name of a metric whether the detectors look at it."""
+
+    def __init__(
+        self, window: MetricWindow, sources: Sources, watches: Callable[[str], bool], register: Register
+    ) -> None:
         self._window, self._sources = window, sources
-        self._owner: I32 = np.empty(0, np.int32)
+        self._watches, self._register = watches, register
         self._epoch = window.epoch
+        self._owner: I32 = np.empty(0, np.int32)
+        self._watched: I32 = np.empty(0, np.int32)
+
+    def learn(self, series: I32, now_ms: int) -> None:
+        """Find out about those that are new, or about all where ids were given anew. ``series`` are ids, -1
+        for those that were left out."""
+        if self._window.epoch != self._epoch:
+            self._epoch, self._owner, self._watched = self._window.epoch, self._owner[:0], self._watched[:0]
+        more = len(self._window) - len(self._owner)
+        if more > 0:
+            self._owner = np.append(self._owner, np.full(more, UNKNOWN))
+            self._watched = np.append(self._watched, np.full(more, NOT_WATCHED))
+        taken = series[series >= 0]
+        new = np.unique(taken[self._owner[taken] == UNKNOWN])
+        if len(new):
+            self._owner[new] = self._sources_of(new, now_ms)
+            self._watch(new)
 
     def seen(self, series: I32, batch: SampleBatch) -> Iterator[tuple[int, int, int]]:
-        """``(source, samples, newest time in ms)`` of the float samples of a record, source by source;
-        ``series`` has the id of each of its series, -1 where that was left out."""
-        if not len(batch.time_ms):
+        """``(source, samples, newest time in ms)`` of the float samples of a record, source by source."""
+        filled = batch.sample_count > 0
+        taken = series[filled] >= 0
+        if not taken.any():
             return
         starts = np.cumsum(batch.sample_count) - batch.sample_count
-        filled = (batch.sample_count > 0) & (series >= 0)
-        if not filled.any():
-            return
-        newest = np.maximum.reduceat(batch.time_ms, starts[batch.sample_count > 0])
-        newest = newest[filled[batch.sample_count > 0]]
-        self._learn(int(newest.max()))
-        owner, counts = self._owner[series[filled]], batch.sample_count[filled]
+        newest = np.maximum.reduceat(batch.time_ms, starts[filled])[taken]
+        owner = self._owner[series[filled][taken]]
         present, inverse = np.unique(owner, return_inverse=True)
         last = np.full(len(present), np.iinfo(np.int64).min)
         np.maximum.at(last, inverse, newest)
-        rows = np.bincount(inverse, weights=counts, minlength=len(present))
+        rows = np.bincount(inverse, weights=batch.sample_count[filled][taken], minlength=len(present))
         for source, samples, last_ms in zip(present.tolist(), rows.tolist(), last.tolist(), strict=True):
             if source >= 0:
                 yield source, int(samples), last_ms
 
-    def _learn(self, now_ms: int) -> None:
-        """Find the sources of the series that are new, or of all where ids were given anew."""
-        if self._window.epoch != self._epoch:
-            self._epoch, self._owner = self._window.epoch, self._owner[:0]
-        known, series = len(self._owner), len(self._window)
-        if known == series:
-            return
-        labels = self._window.labels(np.arange(known, series, dtype=np.int32)).keep(ATTRIBUTES)
-        group, targets = labels.group()
+    def watched(self, series: I32, batch: SampleBatch) -> tuple[I32, I64, F64]:
+        """``(code, time in ns, value)`` of the samples that the detectors look at."""
+        codes = np.where(series >= 0, self._watched[series], NOT_WATCHED)
+        of_row = np.repeat(codes, batch.sample_count)
+        rows = np.flatnonzero(of_row >= 0)
+        return of_row[rows], batch.time_ms[rows] * NS_PER_MS, batch.value[rows]
+
+    def _sources_of(self, series: I32, now_ms: int) -> I32:
+        group, targets = self._window.labels(series).keep(ATTRIBUTES).group()
         codes = [self._code(dict(targets.row(i)), now_ms) for i in range(len(targets))]
-        self._owner = np.concatenate([self._owner, np.asarray(codes, np.int32)[group]])
+        return np.asarray(codes, np.int32)[group]
 
     def _code(self, labels: dict[str, str], now_ms: int) -> int:
         attributes = {ATTRIBUTES[name]: value for name, value in labels.items()}
         key = repr(sorted(attributes.items())).encode()
-        return self._sources.code(key, lambda: attributes, now_ms * 1_000_000, replaces=False)
+        return self._sources.code(key, lambda: attributes, now_ms * NS_PER_MS, replaces=False)
+
+    def _watch(self, series: I32) -> None:
+        labels = self._window.labels(series)
+        if METRIC_NAME not in labels.names:
+            return
+        place = labels.names.index(METRIC_NAME)
+        codes, names = labels.codes[:, place], labels.values[place]
+        wanted = [code for code in np.unique(codes).tolist() if code >= 0 and self._watches(names[code])]
+        for row in np.flatnonzero(np.isin(codes, wanted)).tolist():
+            one = int(series[row])
+            source = int(self._owner[one])
+            if source >= 0:
+                own = tuple(label for label in labels.row(row) if label[0] not in {METRIC_NAME, *ATTRIBUTES})
+                name = names[codes[row]]
+                known = Series(self._sources.states[source].source, name, own)
+                self._watched[one] = self._register(known, name.endswith(TOTALS))

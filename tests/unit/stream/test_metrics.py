@@ -1,0 +1,118 @@
+"""Prometheus series in a stream: from the log to the windows, the sources, the detectors and the answers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from actors.stream.queries import Asked, Queries
+from actors.stream.rebuild import rebuilt
+from agent.promql.options import EngineOptions
+from agent.promql.parse import parse
+from agent.promql.values import Grid, Matcher
+from agent.telemetry.batch import Signal
+from tests.otlp import NOW_NS, gauge
+from tests.unit.stream.feeding import Fed
+from tests.unit.windows.metrics.building import series
+
+NOW_MS = NOW_NS // 10**6
+REQUESTS = series("http_requests_total", job="shop", instance="a:80")
+CPU = series("process_cpu_seconds_total", job="shop", instance="a:80")
+ALL = Matcher("__name__", "=~", ".+")
+
+
+@pytest.fixture
+def fed(tmp_path: Path) -> Fed:
+    return Fed(tmp_path)
+
+
+def points(count: int, step_ms: int = 15_000) -> list[tuple[int, float]]:
+    return [(NOW_MS - (count - 1 - i) * step_ms, float(i)) for i in range(count)]
+
+
+def held(fed: Fed) -> dict[tuple[tuple[str, str], ...], int]:
+    found = fed.window.metrics.window.select([ALL], 0, NOW_MS)
+    return dict(zip(found.labels.rows(), np.diff(found.offsets).tolist(), strict=True))
+
+
+def test_remote_write_reaches_the_window_and_its_source(fed: Fed) -> None:
+    fed.write({REQUESTS: points(4)})
+    assert held(fed) == {REQUESTS: 4}
+    source = fed.window.sources.states[0]
+    assert (source.source.service, source.source.instance) == ("shop", "a:80")
+    assert source.rows == {"metrics": 4}
+    assert fed.window.watermark_ns == NOW_NS // 10**6 * 10**6
+
+
+def test_the_detectors_are_given_what_they_watch(fed: Fed) -> None:
+    fed.write({REQUESTS: points(4), CPU: points(3)})
+    frame = fed.stream.drain()[0].metrics
+    assert [(one.name, one.source.service, one.labels) for one in frame.series] == [
+        ("process_cpu_seconds_total", "shop", ())
+    ]
+    assert frame.cumulative.tolist() == [True]
+    assert frame.value.tolist() == [0.0, 1.0, 2.0]
+
+
+def test_samples_sent_again_count_once(fed: Fed) -> None:
+    for _ in range(2):
+        fed.written.forget()  # the gateway restarted
+        fed.write({CPU: points(3)})
+    assert held(fed) == {CPU: 3}
+    assert len(fed.stream.drain()[0].metrics.value) == 3
+
+
+def test_targets_of_a_job_replace_nothing(fed: Fed) -> None:
+    for instance in "abc":
+        fed.write({series("up", job="shop", instance=instance): points(1)})
+    assert len(fed.window.sources.states) == 3
+    assert fed.window.sources.changes == []
+
+
+def test_otlp_metrics_become_series_and_no_second_source(fed: Fed) -> None:
+    fed.send(Signal.METRICS, gauge("front", "queue.size", [1.0], NOW_NS))
+    fed.write({REQUESTS: points(1)})
+    names = {dict(labels)["__name__"] for labels in held(fed)}
+    assert "http_requests_total" in names
+    assert len(names) > 1
+    assert len(fed.window.sources.states) == 2
+
+
+def test_a_restart_brings_everything_back(fed: Fed) -> None:
+    fed.write({REQUESTS: points(4)})
+    again = fed.restarted()
+    found = again.window("default").metrics.window.select([ALL], 0, NOW_MS)
+    assert (found.labels.rows(), found.value.tolist()) == ([REQUESTS], [0.0, 1.0, 2.0, 3.0])
+
+
+def test_sealed_samples_leave_the_log_and_come_back_after_a_restart(tmp_path: Path) -> None:
+    fed = Fed(tmp_path, metric_block_s=60.0, segment_bytes=1 << 20)
+    start = NOW_MS - 3_600_000
+    fed.write({REQUESTS: [(start + i * 1000, float(i)) for i in range(3000)]})
+    (feed, cut_ms) = fed.stream.seals()[0]
+    feed.seal(cut_ms)
+    assert fed.stream.seals() == []
+    found = fed.restarted().window("default").metrics.window.select([ALL], 0, NOW_MS)
+    assert found.value.tolist() == [float(i) for i in range(3000)]
+
+
+def test_a_window_made_anew_keeps_its_series(fed: Fed) -> None:
+    fed.write({REQUESTS: points(4), CPU: points(3)})
+    fresh = rebuilt(fed.stream, "default", fed.settings, fed.stream._reader)
+    assert len(fresh.window.metrics.window) == 2
+    assert [state.source.service for state in fresh.window.sources.states] == ["shop"]
+    assert fresh.window.metric_frame(0, NOW_NS + 1).value.tolist() == [0.0, 1.0, 2.0]
+
+
+async def test_a_stream_answers_its_part_of_a_query(fed: Fed) -> None:
+    fed.write({REQUESTS: points(20)})
+    node = parse("sum(rate(http_requests_total[1m]))")
+    asked = Asked(1, "sum(rate(http_requests_total[1m]))", EngineOptions(), 5.0)
+    part = await Queries(fed.stream).part("default", node, Grid(NOW_MS, NOW_MS, 0), asked)
+    assert part.matrices[0].value[0, 0] == pytest.approx(1 / 15)
+
+
+async def test_a_tenant_that_sent_nothing_has_no_series(fed: Fed) -> None:
+    assert await Queries(fed.stream).label_names("nobody", (), 0, NOW_MS) == []
