@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import msgspec
 import structlog
 
+from actors.handles import connect
 from actors.places import log_folder, stream_name
 from actors.placing import actor
 from actors.ports import Health, LiveBatch, RedSeries, SourceInfo
@@ -21,7 +23,7 @@ from actors.stream.lookup import find_log, find_samples, find_trace, red_series,
 from actors.stream.queries import Asked, MatcherSets, Queries
 from actors.stream.rebuild import rebuilt
 from actors.warm import load_ingest
-from agent.errors import Overloaded
+from agent.errors import ObservabilityError, Overloaded
 from agent.observe import configure
 from agent.promql.pushdown import Part
 from agent.promql.tree import Expr
@@ -35,6 +37,7 @@ from agent.windows.tenant import Applied, TenantWindow
 READ_YOUR_WRITES_S = 5.0
 YIELD_RECORDS = 16
 RETRY_SEAL_S = 10.0
+POLICY_S = 5.0  # how often the aggregator is asked which metrics are kept
 
 
 class Increments(msgspec.Struct, frozen=True):
@@ -63,6 +66,7 @@ class SourceStream:
         self._target = 0
         self._rebuilds = 0
         self._sealing: asyncio.Task[None] | None = None
+        self._asking: asyncio.Task[None] | None = None
         self._applying = asyncio.Lock()
         self._applied = asyncio.Event()
 
@@ -76,6 +80,7 @@ class SourceStream:
             if wanted:
                 await asyncio.to_thread(load_ingest)
                 await asyncio.to_thread(self._stream.recover, self._journal.add)
+                self._asking = asyncio.create_task(self._follow_policy())
         return await self.health()
 
     async def health(self) -> Health:
@@ -117,6 +122,17 @@ class SourceStream:
             await self._rebuild()
         if not self._sealing and self._stream.seals():
             self._sealing = asyncio.create_task(self._seal())
+
+    async def _follow_policy(self) -> None:
+        """Take up which metrics are kept, whenever somebody changes that."""
+        aggregator, version = connect(self._settings).aggregator, 0
+        while True:
+            with contextlib.suppress(ObservabilityError):  # away: it comes back
+                policy = await aggregator.metric_policy(version)
+                if policy is not None:
+                    version = policy.version
+                    self._stream.use(policy)
+            await asyncio.sleep(POLICY_S)
 
     async def _seal(self) -> None:
         """Write the samples that are due to blocks, while records are applied."""

@@ -21,6 +21,7 @@ from agent.errors import NotFound
 from agent.settings import StreamSettings
 from agent.telemetry.batch import Signal, SpanBatch
 from agent.telemetry.frames import MetricFrame, SpanFrame, Telemetry
+from agent.telemetry.metric_policy import MetricPolicy
 from agent.windows.log import LogReader
 from agent.windows.metrics.feed import MetricFeed
 from agent.windows.record import Record
@@ -58,6 +59,7 @@ class Stream:
         self._settings = settings
         self._reader = reader
         self._blocks = reader.folder / "blocks"
+        self._policy = MetricPolicy()
         self.tenants: dict[str, Tenant] = {}
         self.position = reader.start()
         self.received_ns = 0
@@ -71,7 +73,9 @@ class Stream:
 
     @property
     def left_out(self) -> Counter[str]:
-        return sum((tenant.window.left_out for tenant in list(self.tenants.values())), self._failed)
+        windows = [tenant.window for tenant in list(self.tenants.values())]
+        counts = [count for window in windows for count in (window.left_out, window.metrics.window.left_out)]
+        return sum(counts, self._failed)
 
     @property
     def red_spans_refused(self) -> int:
@@ -138,6 +142,12 @@ class Stream:
             and tenant.window.watermark_ns - tenant.since_ns >= tenant.patience * window_ns
         ]
 
+    def use(self, policy: MetricPolicy) -> None:
+        """From now on, take the samples that a policy keeps."""
+        self._policy = policy
+        for tenant in self.tenants.values():
+            tenant.window.metrics.window.use(policy)
+
     def seals(self) -> list[tuple[MetricFeed, int]]:
         """Whose samples are to be sealed, and up to which time in ms."""
         due = [
@@ -181,6 +191,7 @@ class Stream:
     def _tenant(self, name: str) -> Tenant:
         if name not in self.tenants:
             feed = MetricFeed(self._settings, self._blocks / name, watched)
+            feed.window.use(self._policy)
             self.tenants[name] = Tenant(TenantWindow(name, self.number, self._settings, feed))
         return self.tenants[name]
 

@@ -7,8 +7,9 @@ from collections import Counter
 
 import numpy as np
 
-from agent.telemetry.frames import I32, I64, U8, U64
+from agent.telemetry.frames import I32, I64, U8, U64, Bool
 from agent.telemetry.labels import METRIC_NAME
+from agent.telemetry.metric_policy import MetricPolicy
 from agent.telemetry.samples import SampleBatch
 from agent.windows.metrics.head import Head
 from agent.windows.metrics.index import LabelIndex, well_formed
@@ -16,6 +17,7 @@ from agent.windows.metrics.lists import TimedLists
 from agent.windows.metrics.positions import LogPositions
 
 EXEMPLARS_A_SERIES = 128
+UNKNOWN, OUT = -1, -2  # in place of an id: no such series; one that the policy keeps out
 
 
 class Recent:
@@ -30,6 +32,8 @@ class Recent:
         self.metadata: dict[str, dict[str, str]] = {}
         self.max_time_ms: int | None = None
         self._left_out: Counter[str] = Counter()
+        self._policy = MetricPolicy()
+        self._muted: Bool = np.zeros(0, np.bool_)  # the series whose samples the policy keeps out
 
     @property
     def nbytes(self) -> int:
@@ -47,6 +51,8 @@ class Recent:
         old = self.head.refused()["too_old"]
         self._define(batch, position)
         ids = self.head.table.find(batch.series_hash)
+        if self._policy.rules:
+            ids = self._kept_in(batch, ids)
         added = self.head.append(ids, batch.sample_count, batch.time_ms, batch.value)
         if (ids < 0).any():
             self._refuse(batch, ids)
@@ -60,6 +66,11 @@ class Recent:
             self.head.forgive(self.head.refused()["too_old"] - old)
         self._note(batch, position)
         return ids, added
+
+    def use(self, policy: MetricPolicy) -> None:
+        """From now on, take the samples that a policy keeps."""
+        self._policy, self._muted = policy, self._muted[:0]
+        self._mute()
 
     def adopt(self, hashes: U64, raw: U8, off: I64, size: I64) -> I32:
         """The ids of series that a block tells of; new ones are added while there is room, else -1."""
@@ -82,6 +93,7 @@ class Recent:
         places = [(int(old), new) for new, old in enumerate(ids.tolist())]
         self.index = self.index.kept(ids)
         self.head = self.head.kept(ids)
+        self._muted = self._muted[ids] if self._policy.rules else self._muted
         self.histograms.move(places)
         self.exemplars.move(places)
         known = set(self.index.label_values(METRIC_NAME))
@@ -102,8 +114,22 @@ class Recent:
             self.index.add(batch.raw, batch.define_off[rows], batch.define_len[rows])
             self.head.add(batch.define_hash[rows], position)
 
+    def _mute(self) -> None:
+        """Ask the policy about the series that are new; most names have no rule."""
+        labels = self.index.labels(np.arange(len(self._muted), len(self.head), dtype=np.int32))
+        asked = [bool(self._policy.rules_of_name(name)) for name in labels.column(METRIC_NAME)]
+        muted = [ruled and not self._policy.keeps(dict(labels.row(i))) for i, ruled in enumerate(asked)]
+        self._muted = np.append(self._muted, np.asarray(muted, np.bool_))
+
+    def _kept_in(self, batch: SampleBatch, ids: I32) -> I32:
+        if len(self._muted) < len(self.head):
+            self._mute()
+        out = (ids >= 0) & self._muted[ids]
+        self._left_out["disabled"] += int(batch.sample_count[out].sum() + batch.histogram_count[out].sum())
+        return np.where(out, np.int32(OUT), ids)
+
     def _refuse(self, batch: SampleBatch, ids: I32) -> None:
-        missing = ids < 0
+        missing = ids == UNKNOWN
         lost = int(batch.sample_count[missing].sum() + batch.histogram_count[missing].sum())
         full = len(self.head) >= self.head.max_series
         self._left_out["series_limit" if full else "unknown_series"] += lost

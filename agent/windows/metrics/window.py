@@ -21,6 +21,7 @@ from agent.promql.errors import TOO_MANY_SAMPLES, QueryLimit
 from agent.promql.values import Exemplars, Histograms, Matcher, Selection
 from agent.telemetry.frames import F64, I32, I64
 from agent.telemetry.labels import LabelTable, decode_labels
+from agent.telemetry.metric_policy import MetricPolicy
 from agent.telemetry.samples import SampleBatch
 from agent.windows.metrics.attaching import attach
 from agent.windows.metrics.blocks import BlockFile, BlockInfo, block_files, write_block
@@ -134,6 +135,11 @@ class MetricWindow:
             ids, added = self._recent.append(batch, position, count_old=position > self._sealed_position)
             self._position = max(position, self._position)
         return Appended(ids, added)
+
+    def use(self, policy: MetricPolicy) -> None:
+        """From now on, take the samples that a policy keeps; what is there already stays."""
+        with self._lock:
+            self._recent.use(policy)
 
     def select(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> Selection:
         """The series that fit all matchers and have samples in ``[start_ms, end_ms]``, with those.

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from actors.gateway.intake import Intake
 from actors.places import log_folder
-from actors.stream import journal
+from actors.stream import actor, journal
 from actors.stream.actor import SourceStream
+from actors.stream.core import Stream
 from agent.errors import Overloaded
 from agent.settings import GatewaySettings, GeneralSettings, Settings, StreamSettings
 from agent.telemetry.batch import Signal
+from agent.telemetry.metric_policy import MetricPolicy, MetricRule
 from agent.windows.log import LogWriter
 from tests.otlp import NOW_NS, several, traces
 
@@ -40,6 +44,28 @@ class Running:
     async def send(self, services: list[str], at_s: int) -> None:
         self.write(services, at_s)
         await self.stream.advance(self.writer.position)
+
+
+class Aggregator:
+    """Says that ``http_*`` is not kept."""
+
+    async def metric_policy(self, version: int) -> MetricPolicy | None:
+        return MetricPolicy([MetricRule("http_*", enabled=False)], 1) if version == 0 else None
+
+
+@pytest.fixture(autouse=True)
+def beside(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(actor, "connect", lambda settings: SimpleNamespace(aggregator=Aggregator()))
+
+
+async def test_which_metrics_are_kept_is_asked_of_the_aggregator(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    used: list[MetricPolicy] = []
+    monkeypatch.setattr(Stream, "use", lambda self, policy: used.append(policy))
+    await Running(tmp_path).stream.start()
+    await asyncio.sleep(0)
+    assert [policy.version for policy in used] == [1]
 
 
 async def test_nothing_is_handed_out_before_the_log_is_applied(tmp_path: Path) -> None:

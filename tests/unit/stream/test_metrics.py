@@ -13,6 +13,7 @@ from agent.promql.options import EngineOptions
 from agent.promql.parse import parse
 from agent.promql.values import Grid, Matcher
 from agent.telemetry.batch import Signal
+from agent.telemetry.metric_policy import MetricPolicy, MetricRule
 from tests.otlp import NOW_NS, gauge
 from tests.unit.stream.feeding import Fed
 from tests.unit.windows.metrics.building import series
@@ -116,3 +117,14 @@ async def test_a_stream_answers_its_part_of_a_query(fed: Fed) -> None:
 
 async def test_a_tenant_that_sent_nothing_has_no_series(fed: Fed) -> None:
     assert await Queries(fed.stream).label_names("nobody", (), 0, NOW_MS) == []
+
+
+def test_what_the_policy_keeps_out_is_counted_and_comes_again_when_it_is_let_in(fed: Fed) -> None:
+    fed.write({REQUESTS: points(20)[:2], CPU: points(20)[:2]})
+    fed.stream.use(MetricPolicy([MetricRule("http_*", enabled=False)], 1))
+    fed.write({REQUESTS: points(20)[2:4], CPU: points(20)[2:4]})
+    assert held(fed) == {REQUESTS: 2, CPU: 4}
+    assert fed.stream.left_out["disabled"] == 2
+    fed.stream.use(MetricPolicy([], 2))
+    fed.write({REQUESTS: points(20)[4:6]})
+    assert held(fed)[REQUESTS] == 4
