@@ -6,6 +6,7 @@ One feed serves a tenant for good: a hot window that is made anew from the log g
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from agent.settings import StreamSettings
@@ -47,8 +48,10 @@ class MetricFeed:
         return appended.series
 
     def translate(self, batch: MetricBatch, rows: I64, position: int) -> None:
-        """Rows of OTLP."""
-        self.window.append(self._otlp.translate(batch, rows, position), position)
+        """Rows of OTLP. Reading them again defines their series again: they need no older definitions, and
+        say nothing about those that series of Prometheus need."""
+        translated = self._otlp.translate(batch, rows, position)
+        self.window.append(replace(translated, defined_since=translated.defined_since[:0]), position)
 
     def owners(self, sources: Sources, register: Register) -> SeriesOwners:
         return SeriesOwners(self.window, sources, self._watches, register)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -176,3 +177,12 @@ def test_any_order_of_samples_is_as_a_dictionary(
     }
     assert rows(made.select(ALL, start, end)) == {k: v for k, v in expected.items() if v}
     assert made.samples == sum(map(len, model.values()))
+
+
+def test_a_record_without_definitions_elsewhere_leaves_those_of_others_alone() -> None:
+    made = window()
+    made.append(batch({UP: [(10, 1.0)]}, defined_since=3), 7)
+    own = batch({DOWN: [(20, 1.0)]})
+    made.append(replace(own, defined_since=own.defined_since[:0]), 5_000_000)
+    made.evict_before(1_000_000)
+    assert made.low_position == 3
