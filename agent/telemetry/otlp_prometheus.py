@@ -332,10 +332,10 @@ class _Work:
             wanted += 1 + bucket
             if self._batch.component[row + 1] != COMPONENT_PART:
                 wanted += 1  # the sum lies between
-        at = int(np.searchsorted(found.row, wanted))
-        if at == len(found.row) or found.row[at] != wanted:
-            return None
-        return at + 1 if kind == METRIC_HISTOGRAM and wanted == row else at
+        first, stop = np.searchsorted(found.row, (wanted, wanted + 1)).tolist()
+        # The row of a histogram's count gives its count and then its last bucket, where both have room.
+        samples = 2 if kind == METRIC_HISTOGRAM and wanted == row else 1
+        return stop - 1 if stop - first == samples else None
 
     def _message(self, row: int) -> bytes:
         off = int(self._batch.point_off[row])

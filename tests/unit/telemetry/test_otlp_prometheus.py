@@ -375,3 +375,13 @@ def test_the_settings_say_how() -> None:
     expected = Translation(Strategy.UTF8, frozenset({"a.b", "c"}), promote_scope=True)
     assert Translation.of(settings) == expected
     assert Translation.of(OtlpSettings()) == Translation()
+
+
+@pytest.mark.parametrize("room", range(6))
+def test_an_exemplar_whose_bucket_has_no_room_is_left_out(room: int) -> None:
+    reader = Reader(max_series=room)
+    reader.feed(request(histogram([0, 0, 3], [0.1, 0.2])))
+    out = reader.last
+    assert out is not None
+    shown = [written(reader.labels[int(out.series_hash[at])]) for at in out.exemplar_series]
+    assert shown == (['lat_seconds_bucket{le="+Inf"}'] if room >= 2 else [])
