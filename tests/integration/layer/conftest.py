@@ -17,6 +17,13 @@ PORTS = (
     "KUBECHAT_OBS_AGGREGATOR_PORT",
     "KUBECHAT_OBS_RAY_DASHBOARD_PORT",
 )
+RULES = """
+groups:
+- name: layer
+  interval: 1s
+  rules:
+  - {record: "job:rule_input:sum", expr: sum by (job) (rule_input), labels: {kind: test}}
+"""
 
 
 def free_ports() -> dict[str, str]:
@@ -31,11 +38,14 @@ def free_ports() -> dict[str, str]:
 @pytest.fixture(scope="session")
 def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     folder: Path = tmp_path_factory.mktemp("layer")
+    rules = folder / "rules.yml"
+    rules.write_text(RULES)
     return load(
         environ={
             **free_ports(),
             "KUBECHAT_OBS_STREAMS_COUNT": "2",
             "KUBECHAT_OBS_GENERAL_DATA_DIR": str(folder),
+            "KUBECHAT_OBS_RULES_FILES": str(rules),
         }
     )
 
