@@ -3,7 +3,7 @@
     python -m tests.benchmarks.prometheus_rendering [--series 8000] [--steps 240] [--rounds 7]
 
 Beside it, orjson writes the same answer from Python objects that are already there (making them is not
-counted). ``zlib`` is the same bytes compressed at the level of the API. The last line is JSON: the median of
+counted). ``gzip`` is the same bytes compressed at the level of the API. The last line is JSON: the median of
 the rounds in ms, ns a cell, MB of JSON.
 """
 
@@ -13,10 +13,10 @@ import argparse
 import json
 import statistics
 import time
-import zlib
 from collections.abc import Callable
 from functools import partial
 
+import cramjam
 import numpy as np
 import orjson
 
@@ -76,12 +76,12 @@ def main() -> None:
         matrix = made(options.series, options.steps, kind)
         body = b"".join(matrix_pieces(matrix, times, single=False))
         took = median_ms(options.rounds, partial(_render, matrix, times))
-        packed = median_ms(1, partial(zlib.compress, body, GZIP_LEVEL))
+        packed = median_ms(1, partial(cramjam.gzip.compress, body, GZIP_LEVEL))
         out[kind] = {
             "ms": round(took, 1),
             "ns_a_cell": round(took * 1e6 / cells, 1),
             "mb": round(len(body) / 1e6, 1),
-            "zlib_ms": round(packed, 1),
+            "gzip_ms": round(packed, 1),
         }
         print(f"{kind}: {out[kind]}")
     rows = orjson.loads(b"[" + body + b"]")

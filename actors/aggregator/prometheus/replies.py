@@ -6,12 +6,12 @@ Pieces are rendered and compressed in threads, one ahead of what is being sent.
 from __future__ import annotations
 
 import asyncio
-import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
+import cramjam
 import orjson
 from aiohttp import hdrs, web
 
@@ -24,7 +24,6 @@ GZIP_FROM_BYTES = 1 << 10
 WHOLE_BYTES = 1 << 20  # an answer from here on is sent while it is made
 FEW_CELLS = 4096
 GZIP_LEVEL = 1  # what a hop in a data centre has time for
-_GZIP = 16 + zlib.MAX_WBITS
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,8 +116,7 @@ def _begin(pieces: Iterator[Piece]) -> tuple[bytes, bool]:
 
 def _whole(body: bytes, headers: dict[str, str], *, gzip: bool, status: int = 200) -> web.Response:
     if gzip and len(body) >= GZIP_FROM_BYTES:
-        packer = zlib.compressobj(GZIP_LEVEL, wbits=_GZIP)
-        body = packer.compress(body) + packer.flush()
+        body = bytes(cramjam.gzip.compress(body, GZIP_LEVEL))
         headers = headers | {hdrs.CONTENT_ENCODING: "gzip"}
     return web.Response(body=body, status=status, headers=headers)
 
@@ -137,6 +135,10 @@ async def _stream(
         while (piece := await ahead) is not None:
             ahead = asyncio.create_task(asyncio.to_thread(next, pieces, None))
             await response.write(piece)
+    except Exception:
+        if request.transport is not None:  # what was begun must not look like an answer
+            request.transport.close()
+        raise
     finally:
         await asyncio.gather(ahead, return_exceptions=True)
     await response.write_eof()
@@ -144,11 +146,12 @@ async def _stream(
 
 
 def _packed(pieces: Iterable[Piece]) -> Iterator[Piece]:
-    packer = zlib.compressobj(GZIP_LEVEL, wbits=_GZIP)
+    packer = cramjam.gzip.Compressor(GZIP_LEVEL)
     for piece in pieces:
-        if packed := packer.compress(piece):
+        packer.compress(bytes(piece))
+        if packed := bytes(packer.flush()):
             yield packed
-    yield packer.flush()
+    yield bytes(packer.finish())
 
 
 def _takes_gzip(accepted: str) -> bool:
