@@ -15,7 +15,7 @@ from actors.aggregator.prometheus.digits import float_text, time_text
 from actors.aggregator.prometheus.doors import Doors, Took
 from actors.aggregator.prometheus.faults import located
 from actors.aggregator.prometheus.form import Form
-from actors.aggregator.prometheus.printing import pretty
+from actors.aggregator.prometheus.printing import go_float, pretty
 from actors.aggregator.prometheus.problems import bad_data, invalid_parameter
 from actors.aggregator.prometheus.reading import (
     MAX_TIME_MS,
@@ -136,7 +136,7 @@ def _result(found: Result, limit: int) -> tuple[bytes, Iterator[Piece], bytes]:
             times = found.grid.times.tolist()
             return b"[", matrix_pieces(_first_rows(matrix, limit), times, single=found.type == "vector"), b"]"
         case number:
-            return b"", iter((f'[{at},"{float_text(number)}"]'.encode(),)), b""
+            return b"", iter((f'[{at},"{go_float(number)}"]'.encode(),)), b""
 
 
 def _first_rows(matrix: Matrix, limit: int) -> Matrix:

@@ -29,6 +29,14 @@ async def test_scalar(http: aiohttp.ClientSession, backend: CannedBackend) -> No
     assert (tenant, text, time_ms) == ("default", "1+1", 1_435_781_451_781)
 
 
+@pytest.mark.parametrize(("value", "text"), [(1e-7, "0.0000001"), (1e21, "1" + "0" * 21), (-0.0, "-0")])
+async def test_a_scalar_has_no_exponent(
+    http: aiohttp.ClientSession, backend: CannedBackend, value: float, text: str
+) -> None:
+    backend.found = result(value)
+    assert (await asked(http, QUERY, query="1", time="1"))["data"]["result"] == [1, text]
+
+
 async def test_string(http: aiohttp.ClientSession, backend: CannedBackend) -> None:
     backend.found = result('say "hi"')
     reply = await asked(http, QUERY, query='"x"', time="1")
