@@ -50,6 +50,7 @@ def _marker() -> Path:
 
 def compile_all() -> None:
     from actors.aggregator.prometheus.series import load_kernels
+    from actors.scraper.warm import load_scrape
     from agent.correlation.topology import Topology
     from agent.detection.bank import DetectorBank
     from agent.rootcause.baseline import Baseline
@@ -58,6 +59,8 @@ def compile_all() -> None:
     from agent.rootcause.settings import RootCauseSettings
 
     load_kernels()
+    load_queries()
+    load_scrape()
     bank, topology, baseline = DetectorBank(), Topology(), Baseline()
     for minute, stream in _fed(MINUTES):
         for increment in stream.drain():
@@ -78,6 +81,18 @@ def load_ingest() -> None:
     for _, stream in _fed(1):
         stream.drain()
     _take_samples()
+
+
+def load_queries() -> None:
+    """Load the kernels of queries: those of the functions, and of the window that is read."""
+    from agent.promql.functions import classic, warmup
+    from agent.telemetry import native_wire
+    from agent.windows.metrics.loading import load_kernels
+
+    load_kernels()
+    warmup.warm_up()
+    classic.warm_up()
+    native_wire.warm_up()
 
 
 def _take_samples() -> None:

@@ -22,7 +22,7 @@ from actors.stream.live import LiveFeed
 from actors.stream.lookup import find_log, find_samples, find_trace, red_series, source_infos
 from actors.stream.queries import Asked, MatcherSets, Queries
 from actors.stream.rebuild import rebuilt
-from actors.warm import load_ingest
+from actors.warm import load_ingest, load_queries
 from agent.errors import ObservabilityError, Overloaded
 from agent.observe import configure
 from agent.promql.pushdown import Part
@@ -31,6 +31,7 @@ from agent.promql.values import Exemplars, Grid, Matcher, Selection
 from agent.settings import Settings
 from agent.telemetry.frames import Telemetry
 from agent.telemetry.labels import LabelTable
+from agent.telemetry.otlp_prometheus_labels import Translation
 from agent.windows.log import LogReader
 from agent.windows.tenant import Applied, TenantWindow
 
@@ -59,7 +60,7 @@ class SourceStream:
         configure(settings.general.log_level, settings.general.log_format, stream_name(number))
         self._epoch = time.time_ns()
         self._reader = LogReader(log_folder(settings, number))
-        self._stream = Stream(number, settings.streams, self._reader)
+        self._stream = Stream(number, settings.streams, self._reader, Translation.of(settings.otlp))
         self._live = LiveFeed(self._epoch)
         self._journal = Journal()
         self._queries = Queries(self._stream)
@@ -79,6 +80,7 @@ class SourceStream:
         async with self._progress.starting() as wanted:
             if wanted:
                 await asyncio.to_thread(load_ingest)
+                await asyncio.to_thread(load_queries)
                 await asyncio.to_thread(self._stream.recover, self._journal.add)
                 self._asking = asyncio.create_task(self._follow_policy())
         return await self.health()

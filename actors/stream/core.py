@@ -22,6 +22,7 @@ from agent.settings import StreamSettings
 from agent.telemetry.batch import Signal, SpanBatch
 from agent.telemetry.frames import MetricFrame, SpanFrame, Telemetry
 from agent.telemetry.metric_policy import MetricPolicy
+from agent.telemetry.otlp_prometheus_labels import Translation
 from agent.windows.log import LogReader
 from agent.windows.metrics.feed import MetricFeed
 from agent.windows.record import Record
@@ -54,12 +55,20 @@ class Tenant:
 
 
 class Stream:
-    def __init__(self, number: int, settings: StreamSettings, reader: LogReader) -> None:
+    def __init__(
+        self,
+        number: int,
+        settings: StreamSettings,
+        reader: LogReader,
+        translation: Translation | None = None,
+    ) -> None:
+        """``translation`` says how OTLP metrics are named as Prometheus series."""
         self.number = number
         self._settings = settings
         self._reader = reader
         self._blocks = reader.folder / "blocks"
         self._policy = MetricPolicy()
+        self._translation = translation or Translation()
         self.tenants: dict[str, Tenant] = {}
         self.position = reader.start()
         self.received_ns = 0
@@ -190,7 +199,7 @@ class Stream:
 
     def _tenant(self, name: str) -> Tenant:
         if name not in self.tenants:
-            feed = MetricFeed(self._settings, self._blocks / name, watched)
+            feed = MetricFeed(self._settings, self._blocks / name, watched, self._translation)
             feed.window.use(self._policy)
             self.tenants[name] = Tenant(TenantWindow(name, self.number, self._settings, feed))
         return self.tenants[name]

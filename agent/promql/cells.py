@@ -6,9 +6,8 @@ import numpy as np
 
 from agent.promql.annotations import Annotations
 from agent.promql.tree import COMPARISONS
-from agent.promql.trim import trimmed
 from agent.telemetry.frames import F64, Bool
-from agent.telemetry.native import CounterReset, FloatHistogram, IncompatibleSchemas
+from agent.telemetry.native import CounterReset, FloatHistogram, IncompatibleSchemas, trimmed
 
 Cell = float | FloatHistogram
 

@@ -38,7 +38,8 @@ class Exponential:
 
 def read_point(message: bytes) -> Exponential | None:
     """An ExponentialHistogramDataPoint; None where its scale is coarser than Prometheus has any."""
-    numbers, buckets = dict.fromkeys((4, 5, 6, 7, 10, 14), 0), {8: (0, []), 9: (0, [])}
+    numbers = dict.fromkeys((4, 5, 6, 7, 10, 14), 0)
+    buckets: dict[int, tuple[int, list[int]]] = {8: (0, []), 9: (0, [])}
     for number, content in message_fields(message):
         if number in numbers and isinstance(content, int):
             numbers[number] = content

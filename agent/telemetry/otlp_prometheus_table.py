@@ -108,7 +108,8 @@ class Entries:
 
     @classmethod
     def empty(cls) -> Entries:
-        return cls(*(np.empty(0, t) for t in (np.int32, np.int32, np.int32, np.bool_, np.uint8)))
+        first, second, native = (np.empty(0, np.int32) for _ in range(3))
+        return cls(first, second, native, np.empty(0, np.bool_), np.empty(0, np.uint8))
 
 
 @dataclass(slots=True)
@@ -240,8 +241,10 @@ def mix_scopes(raw, block_off, block_len, block, metric_off, rows, keys):  # typ
 
 
 @njit(cache=True, nogil=True)
-def _emit(rows, code, first, second, native, delta, time_ns, bits, running, last_ns, defined, generation,
-          series, row_of, time_out, value, value_bits, native_out, again, again_series):  # type: ignore[no-untyped-def]  # fmt: skip
+def _emit(  # type: ignore[no-untyped-def]
+    rows, code, first, second, native, delta, time_ns, bits, running, last_ns, defined, generation,
+    series, row_of, time_out, value, value_bits, native_out, again, again_series,
+):  # fmt: skip
     n = native_count = again_count = late = np.int64(0)
     for i in range(len(rows)):
         entry = code[i]

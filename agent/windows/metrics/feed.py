@@ -14,6 +14,7 @@ from agent.telemetry.batch import MetricBatch
 from agent.telemetry.frames import I32, I64
 from agent.telemetry.native import decode_histogram
 from agent.telemetry.otlp_prometheus import OtlpSeries
+from agent.telemetry.otlp_prometheus_labels import Translation
 from agent.telemetry.samples import SampleBatch
 from agent.windows.metrics.owners import NS_PER_MS, Register, SeriesOwners
 from agent.windows.metrics.window import MetricLimits, MetricWindow
@@ -26,13 +27,19 @@ class MetricFeed:
     """``folder`` is where the blocks lie; those that are there already are taken in. ``watches`` tells by the
     name of a metric whether the detectors look at it."""
 
-    def __init__(self, settings: StreamSettings, folder: Path, watches: Callable[[str], bool]) -> None:
+    def __init__(
+        self,
+        settings: StreamSettings,
+        folder: Path,
+        watches: Callable[[str], bool],
+        translation: Translation,
+    ) -> None:
         self._watches = watches
         limits = MetricLimits(max_series=settings.max_series, block_ms=round(settings.metric_block_s * 1000))
         self.window = MetricWindow(limits, decode_histogram)
         self._folder = folder
         self._retention_ns = round(settings.metric_retention_s * 1e9)
-        self._otlp = OtlpSeries(settings.max_series)
+        self._otlp = OtlpSeries(settings.max_series, translation)
         self._described_ns = 0
         if folder.exists():
             self.window.open(folder)

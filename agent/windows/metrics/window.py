@@ -22,6 +22,7 @@ from agent.promql.values import Exemplars, Histograms, Matcher, Selection
 from agent.telemetry.frames import F64, I32, I64
 from agent.telemetry.labels import LabelTable, decode_labels
 from agent.telemetry.metric_policy import MetricPolicy
+from agent.telemetry.native import hinted
 from agent.telemetry.samples import SampleBatch
 from agent.windows.metrics.attaching import attach
 from agent.windows.metrics.blocks import BlockFile, BlockInfo, block_files, write_block
@@ -379,8 +380,9 @@ class MetricWindow:
         offsets = _offsets(counts)
         time_ms, sample = np.empty(offsets[-1], np.int64), np.empty(offsets[-1], np.object_)
         for row, one in items.items():
-            for at, (time, content) in enumerate(one, start=int(offsets[row])):
-                time_ms[at], sample[at] = time, self._decode_histogram(content)
+            rows = slice(int(offsets[row]), int(offsets[row + 1]))
+            time_ms[rows] = [time for time, _ in one]
+            sample[rows] = hinted([self._decode_histogram(content) for _, content in one])
         return Histograms(offsets, time_ms, sample)
 
 

@@ -62,7 +62,9 @@ def test_points(text: str, values: list[float | None]) -> None:
 
 
 def test_histograms() -> None:
-    labels, points = series_of('{"a b"} {{schema:1 count:2}}+{{schema:1 count:1}}x1 {{counter_reset_hint:gauge}}')
+    labels, points = series_of(
+        '{"a b"} {{schema:1 count:2}}+{{schema:1 count:1}}x1 {{counter_reset_hint:gauge}}'
+    )
     assert labels == (("__name__", "a b"),)
     counts = [point.value.count for point in points if point and isinstance(point.value, FloatHistogram)]
     assert counts == [2, 3, 0]

@@ -72,7 +72,8 @@ def test_usage_errors(words: list[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    "words", [[], ["up"], ["ask"], ["query"], ["status"], ["live"], ["replay"], ["migrate"], ["migrate", "down"]]
+    "words",
+    [[], ["up"], ["ask"], ["query"], ["status"], ["live"], ["replay"], ["migrate"], ["migrate", "down"]],
 )
 def test_help_has_examples(words: list[str]) -> None:
     result = command(*words, "--help")
