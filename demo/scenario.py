@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -49,6 +49,7 @@ class Api(Protocol):
     """The part of the layer that a scenario needs."""
 
     async def incidents_since(self, since_s: float) -> list[dict[str, Any]]: ...
+    async def open_incidents(self) -> list[dict[str, Any]]: ...
     async def ask(self, question: str) -> dict[str, Any]: ...
 
 
@@ -142,12 +143,17 @@ async def wait(for_s: float, on_tick: OnTick) -> None:
         await asyncio.sleep(POLL_S)
 
 
-async def watch(layer: Api, for_s: float, since_s: float, on_tick: OnTick) -> dict[str, Any] | None:
-    """The first incident raised at or after ``since_s``; None when there is none within ``for_s``."""
+async def watch(
+    layer: Api, for_s: float, since_s: float, on_tick: OnTick, open_before: Collection[str] | None = None
+) -> dict[str, Any] | None:
+    """The first incident raised at or after ``since_s``; None when there is none within ``for_s``. With the ids of
+    those that were ``open_before``, one that was over and has come back is one as well."""
     began = time.monotonic()
     while (passed := time.monotonic() - began) < for_s:
         await on_tick(passed)
         found = await layer.incidents_since(since_s)
+        if not found and open_before is not None:
+            found = [one for one in await layer.open_incidents() if one["id"] not in open_before]
         if found:
             return found[-1]
         await asyncio.sleep(POLL_S)
@@ -167,13 +173,14 @@ async def run_fault(
     """Break something, wait for the incident, read it, ask why. ``healthy_since_s`` is when the healthy while
     before it began (None: it is not looked at); what was raised in it is a false alarm."""
     false_alarms = await layer.incidents_since(healthy_since_s) if healthy_since_s is not None else []
+    open_before = {one["id"] for one in await layer.open_incidents()}
     injected_s = time.time()
     await shop.inject(name)
     # An incident that began in the healthy while may be raised only now; where nothing is broken it counts.
     since_s = injected_s
     if name == "none" and not false_alarms and healthy_since_s is not None:
         since_s = healthy_since_s
-    incident = await watch(layer, limit_s, since_s, on_tick)
+    incident = await watch(layer, limit_s, since_s, on_tick, open_before)
     detected_s = time.time() - injected_s if incident else None
     if incident and detected_s is not None:
         on_incident(incident, detected_s)

@@ -23,6 +23,9 @@ class MadeUpLayer:
     async def incidents_since(self, since_s: float) -> list[dict[str, Any]]:
         return []
 
+    async def open_incidents(self) -> list[dict[str, Any]]:
+        return []
+
     async def ask(self, question: str) -> dict[str, Any]:
         self.asked.append(question)
         if question == "fail":

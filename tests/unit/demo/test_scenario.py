@@ -41,6 +41,10 @@ class MadeUpLayer:
 
     def __init__(self, answer: dict[str, Any], *incidents: tuple[float, int]) -> None:
         self._answer, self._incidents, self._looks = answer, incidents, 0
+        self.reopened: list[dict[str, Any]] = []
+
+    async def open_incidents(self) -> list[dict[str, Any]]:
+        return self.reopened if self._looks > 1 else []
 
     async def incidents_since(self, since_s: float) -> list[dict[str, Any]]:
         self._looks += 1
@@ -101,6 +105,13 @@ async def test_a_false_alarm_does_not_decide_where_something_is_broken() -> None
     outcome = await outcome_of("slow-query", layer)
     assert outcome.right
     assert len(outcome.false_alarms) == 1
+
+
+async def test_an_incident_that_comes_back_is_noticed() -> None:
+    layer = MadeUpLayer(SLOW)
+    layer.reopened = [{"id": "old", "began_s": time.time() - 300}]
+    outcome = await outcome_of("slow-query", layer)
+    assert (outcome.incident, outcome.right) == (layer.reopened[0], True)
 
 
 class Front:
