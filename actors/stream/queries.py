@@ -18,7 +18,7 @@ from agent.promql.pushdown import Part, part_of
 from agent.promql.tree import Expr
 from agent.promql.values import Exemplars, Grid, Matcher, Selection
 from agent.telemetry.labels import LabelTable, concat_tables
-from agent.telemetry.native import decode_histogram
+from agent.telemetry.native import decode_histograms
 from agent.windows.metrics.window import MetricLimits, MetricWindow
 
 Result = TypeVar("Result")
@@ -132,4 +132,4 @@ def _union(lists: Any) -> list[str]:
     return sorted(set().union(*lists))
 
 
-_NOTHING = MetricWindow(MetricLimits(max_series=1), decode_histogram)
+_NOTHING = MetricWindow(MetricLimits(max_series=1), decode_histograms)

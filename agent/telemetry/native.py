@@ -2,7 +2,7 @@
 
 from agent.telemetry.native_buckets import CUSTOM_SCHEMA, MAX_SCHEMA, MIN_SCHEMA, NO_VALUES, Side
 from agent.telemetry.native_convert import Totals, from_explicit, from_exponential
-from agent.telemetry.native_hints import hinted
+from agent.telemetry.native_hints import decode_histograms, hinted
 from agent.telemetry.native_histogram import (
     BucketRows,
     Combined,
@@ -34,6 +34,7 @@ __all__ = [
     "check_histogram",
     "combined_hint",
     "decode_histogram",
+    "decode_histograms",
     "describe",
     "encode_histogram",
     "expand",

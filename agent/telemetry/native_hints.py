@@ -13,6 +13,13 @@ import numpy as np
 
 from agent.telemetry.native_buckets import lost
 from agent.telemetry.native_histogram import CounterReset, FloatHistogram
+from agent.telemetry.native_wire import decode_histogram
+
+
+def decode_histograms(messages: Sequence[bytes]) -> list[FloatHistogram]:
+    """The samples of a series, in time order, with the hints that Prometheus' storage gives them. Raises
+    InvalidHistogram."""
+    return hinted([decode_histogram(message) for message in messages])
 
 
 def hinted(samples: Sequence[FloatHistogram]) -> list[FloatHistogram]:

@@ -121,7 +121,7 @@ class Cost:
 
 
 def new_window() -> MetricWindow:
-    return MetricWindow(MetricLimits(max_series=2_000_000), lambda content: content)
+    return MetricWindow(MetricLimits(max_series=2_000_000), lambda contents: contents)
 
 
 def fill(

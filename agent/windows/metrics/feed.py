@@ -12,7 +12,7 @@ from pathlib import Path
 from agent.settings import StreamSettings
 from agent.telemetry.batch import MetricBatch
 from agent.telemetry.frames import I32, I64
-from agent.telemetry.native import decode_histogram
+from agent.telemetry.native import decode_histograms
 from agent.telemetry.otlp_prometheus import OtlpSeries
 from agent.telemetry.otlp_prometheus_labels import Translation
 from agent.telemetry.samples import SampleBatch
@@ -36,7 +36,7 @@ class MetricFeed:
     ) -> None:
         self._watches = watches
         limits = MetricLimits(max_series=settings.max_series, block_ms=round(settings.metric_block_s * 1000))
-        self.window = MetricWindow(limits, decode_histogram)
+        self.window = MetricWindow(limits, decode_histograms)
         self._folder = folder
         self._retention_ns = round(settings.metric_retention_s * 1e9)
         self._otlp = OtlpSeries(settings.max_series, translation)

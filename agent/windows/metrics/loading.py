@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ def load_kernels() -> None:
     """Send a little through a window of its own: append, seal, open, select."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        for window in (MetricWindow(MetricLimits(max_series=16), _as_it_is) for _ in range(2)):
+        for window in (MetricWindow(MetricLimits(max_series=16), _as_they_are) for _ in range(2)):
             window.open(folder)
             window.append(_record(), 0)
             window.select([Matcher("a", "=~", "[b]"), Matcher("c", "=", "")], 0, 60_000)
@@ -31,8 +32,8 @@ def load_kernels() -> None:
             window.evict_before(20_000)
 
 
-def _as_it_is(content: bytes) -> bytes:
-    return content
+def _as_they_are(contents: Sequence[bytes]) -> Sequence[bytes]:
+    return contents
 
 
 def _record() -> SampleBatch:

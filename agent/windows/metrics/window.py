@@ -22,7 +22,6 @@ from agent.promql.values import Exemplars, Histograms, Matcher, Selection
 from agent.telemetry.frames import F64, I32, I64
 from agent.telemetry.labels import LabelTable, decode_labels
 from agent.telemetry.metric_policy import MetricPolicy
-from agent.telemetry.native import hinted
 from agent.telemetry.samples import SampleBatch
 from agent.windows.metrics.attaching import attach
 from agent.windows.metrics.blocks import BlockFile, BlockInfo, block_files, write_block
@@ -37,7 +36,7 @@ FOREVER_MS = (int(np.iinfo(np.int64).min), int(np.iinfo(np.int64).max))
 FORGET_SERIES, FORGET_PART = 1000, 0.2
 EVICT_STEPS = 16  # in the event time of a block
 
-DecodeHistogram = Callable[[bytes], Any]
+DecodeHistograms = Callable[[Sequence[bytes]], Sequence[Any]]
 _Items = dict[int, list[tuple[int, bytes]]]  # by place of the series, in the order of time
 
 
@@ -77,11 +76,11 @@ class _View:
 
 
 class MetricWindow:
-    """``decode_histogram`` makes a FloatHistogram of a ``Histogram`` message."""
+    """``decode_histograms`` makes FloatHistograms of a series' ``Histogram`` messages, in time order."""
 
-    def __init__(self, limits: MetricLimits, decode_histogram: DecodeHistogram) -> None:
+    def __init__(self, limits: MetricLimits, decode_histograms: DecodeHistograms) -> None:
         self._limits = limits
-        self._decode_histogram = decode_histogram
+        self._decode_histograms = decode_histograms
         self._recent = Recent(limits.max_series)
         self._view = _View(self._recent.index, (), FOREVER_MS[0], 0)
         self._decoded = Decoded(limits.decoded_bytes)
@@ -382,7 +381,7 @@ class MetricWindow:
         for row, one in items.items():
             rows = slice(int(offsets[row]), int(offsets[row + 1]))
             time_ms[rows] = [time for time, _ in one]
-            sample[rows] = hinted([self._decode_histogram(content) for _, content in one])
+            sample[rows] = self._decode_histograms([content for _, content in one])
         return Histograms(offsets, time_ms, sample)
 
 

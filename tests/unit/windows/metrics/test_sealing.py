@@ -252,7 +252,7 @@ def test_whatever_happens_the_samples_are_those_of_a_dictionary(
 
 
 def reopened(folder: Path, log: list[dict[Labels, list[tuple[int, float]]]]) -> MetricWindow:
-    made = MetricWindow(MetricLimits(max_series=1000), lambda content: content)
+    made = MetricWindow(MetricLimits(max_series=1000), lambda contents: contents)
     made.open(folder)
     for position, record in enumerate(log):
         made.append(batch(record), position)

@@ -22,7 +22,7 @@ Model = dict[Labels, dict[int, float]]
 
 
 def window(**limits: int) -> MetricWindow:
-    return MetricWindow(MetricLimits(**{"max_series": 1000, **limits}), lambda content: content)
+    return MetricWindow(MetricLimits(**{"max_series": 1000, **limits}), lambda contents: contents)
 
 
 def rows(selection: Selection) -> Model:
