@@ -15,7 +15,7 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from google.protobuf.message import DecodeError
 
 from agent.telemetry.openmetrics_model import BadExposition
-from agent.telemetry.scrape_series import varint
+from agent.telemetry.varint import varint, zigzag
 
 COUNTER, GAUGE, SUMMARY, UNTYPED, HISTOGRAM, GAUGE_HISTOGRAM = range(6)
 TYPES = ("counter", "gauge", "summary", "unknown", "histogram", "gaugehistogram")
@@ -126,7 +126,7 @@ def histogram_field(histogram: Any, time_ms: int, is_gauge: bool) -> bytes:
     else:
         out += b"\x08" + varint(histogram.sample_count)
     out += b"\x19" + struct.pack("<d", histogram.sample_sum)
-    out += b"\x20" + varint(_zigzag(histogram.schema))
+    out += b"\x20" + varint(zigzag(histogram.schema))
     out += b"\x29" + struct.pack("<d", histogram.zero_threshold)
     if floating:
         out += b"\x39" + struct.pack("<d", histogram.zero_count_float)
@@ -149,17 +149,13 @@ def _side(spans: Any, deltas: Any, counts: Any, first: int, floating: bool) -> b
         )
     out = bytearray()
     for span in spans:
-        content = b"\x08" + varint(_zigzag(span.offset)) + b"\x10" + varint(span.length)
+        content = b"\x08" + varint(zigzag(span.offset)) + b"\x10" + varint(span.length)
         out += bytes((first << 3 | 2,)) + varint(len(content)) + content
     if buckets:
         tag = (first + (2 if floating else 1)) << 3 | 2
         if floating:
             packed = struct.pack(f"<{len(counts)}d", *counts)
         else:
-            packed = b"".join(varint(_zigzag(delta)) for delta in deltas)
+            packed = b"".join(varint(zigzag(delta)) for delta in deltas)
         out += bytes((tag,)) + varint(len(packed)) + packed
     return bytes(out)
-
-
-def _zigzag(value: int) -> int:
-    return (value << 1) ^ (value >> 63)

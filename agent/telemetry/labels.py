@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from agent.telemetry.frames import I32, I64
+from agent.telemetry.varint import read_varint, varint
 from agent.telemetry.wire import hash_bytes
 
 METRIC_NAME = "__name__"
@@ -33,7 +34,7 @@ def encode_labels(labels: Labels) -> bytes:
     out = bytearray()
     for name, value in labels:
         message = _text(0x0A, name) + _text(0x12, value)
-        out += b"\x0a" + _varint(len(message)) + message
+        out += b"\x0a" + varint(len(message)) + message
     return bytes(out)
 
 
@@ -41,7 +42,7 @@ def decode_labels(canonical: bytes) -> Labels:
     """The label set that ``encode_labels`` wrote."""
     labels, pos = [], 0
     while pos < len(canonical):
-        _, pos = _read_varint(canonical, pos + 1)
+        _, pos = read_varint(canonical, pos + 1)
         name, pos = _read_text(canonical, pos)
         value, pos = _read_text(canonical, pos)
         labels.append((name, value))
@@ -186,29 +187,9 @@ def _recoded(codes: I32, values: Sequence[str], known: dict[str, int]) -> I32:
 
 def _text(tag: int, text: str) -> bytes:
     content = text.encode("utf-8", "surrogateescape")
-    return bytes((tag,)) + _varint(len(content)) + content
-
-
-def _varint(value: int) -> bytes:
-    out = bytearray()
-    while value > 127:
-        out.append(value & 127 | 128)
-        value >>= 7
-    out.append(value)
-    return bytes(out)
-
-
-def _read_varint(raw: bytes, pos: int) -> tuple[int, int]:
-    value = shift = 0
-    while True:
-        byte = raw[pos]
-        pos += 1
-        value |= (byte & 127) << shift
-        if byte < 128:
-            return value, pos
-        shift += 7
+    return bytes((tag,)) + varint(len(content)) + content
 
 
 def _read_text(raw: bytes, pos: int) -> tuple[str, int]:
-    size, pos = _read_varint(raw, pos + 1)
+    size, pos = read_varint(raw, pos + 1)
     return raw[pos : pos + size].decode("utf-8", "surrogateescape"), pos + size

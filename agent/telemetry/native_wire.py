@@ -18,6 +18,7 @@ from agent.telemetry.native_buckets import CUSTOM_SCHEMA, EMPTY_SIDE, MAX_SCHEMA
 from agent.telemetry.native_histogram import CounterReset, FloatHistogram, InvalidHistogram
 from agent.telemetry.native_kahan import kahan_add
 from agent.telemetry.native_validate import validate_histogram
+from agent.telemetry.varint import varint, zigzag
 from agent.telemetry.wire import checked_varint, little64
 
 MAX_BYTES = 1 << 20  # room for more buckets than any client makes
@@ -288,15 +289,15 @@ def _span(raw, pos, stop, k, sizes, spans):  # type: ignore[no-untyped-def]
 def encode_histogram(h: FloatHistogram, time_ms: int = 0) -> bytes:
     """As a float histogram. What ``decode_histogram`` gives back is the same, empty buckets included."""
     out = bytearray(b"\x11" + _F64.pack(h.count) + b"\x19" + _F64.pack(h.sum))
-    out += b"\x20" + _varint(_zigzag(h.schema))
+    out += b"\x20" + varint(zigzag(h.schema))
     if not h.custom:
         out += b"\x29" + _F64.pack(h.zero_threshold) + b"\x39" + _F64.pack(h.zero_count)
     for span_tag, count_tag, side in ((b"\x42", b"\x52", h.negative), (b"\x5a", b"\x6a", h.positive)):
         for gap, length in spans_of(side):
-            span = b"\x08" + _varint(_zigzag(gap)) + b"\x10" + _varint(length)
-            out += span_tag + _varint(len(span)) + span
+            span = b"\x08" + varint(zigzag(gap)) + b"\x10" + varint(length)
+            out += span_tag + varint(len(span)) + span
         out += _packed(count_tag, side.count)
-    out += b"\x70" + _varint(HINTS.index(h.hint)) + b"\x78" + _varint(time_ms & _U64_MASK)
+    out += b"\x70" + varint(HINTS.index(h.hint)) + b"\x78" + varint(time_ms)
     return bytes(out + _packed(b"\x82\x01", h.custom_values))
 
 
@@ -314,20 +315,7 @@ def spans_of(side: Side) -> list[tuple[int, int]]:
 
 def _packed(tag: bytes, numbers: F64) -> bytes:
     content = numbers.astype("<f8", copy=False).tobytes()
-    return tag + _varint(len(content)) + content if content else b""
+    return tag + varint(len(content)) + content if content else b""
 
 
-def _varint(value: int) -> bytes:
-    out = bytearray()
-    while value > 127:
-        out.append(value & 127 | 128)
-        value >>= 7
-    out.append(value)
-    return bytes(out)
-
-
-def _zigzag(value: int) -> int:
-    return (value << 1) ^ (value >> 63)
-
-
-_F64, _U64_MASK = struct.Struct("<d"), (1 << 64) - 1
+_F64 = struct.Struct("<d")

@@ -27,6 +27,7 @@ from agent.telemetry.batch import (
     MetricBatch,
 )
 from agent.telemetry.frames import U8
+from agent.telemetry.varint import read_varint
 
 # A value as JSON has it: text, number, truth, None, list or dict; bytes are base64.
 Value = Any
@@ -40,10 +41,10 @@ def message_fields(message: bytes) -> Iterator[tuple[int, int | bytes]]:
     """``(field number, content)`` of a message: an unsigned integer, or the bytes of a nested one."""
     pos = 0
     while pos < len(message):
-        tag, pos = _varint(message, pos)
+        tag, pos = read_varint(message, pos)
         match tag & 7:
             case 0:
-                value, pos = _varint(message, pos)
+                value, pos = read_varint(message, pos)
                 yield tag >> 3, value
             case 1:
                 yield tag >> 3, _U64.unpack_from(message, pos)[0]
@@ -52,7 +53,7 @@ def message_fields(message: bytes) -> Iterator[tuple[int, int | bytes]]:
                 yield tag >> 3, _U32.unpack_from(message, pos)[0]
                 pos += 4
             case _:
-                size, pos = _varint(message, pos)
+                size, pos = read_varint(message, pos)
                 yield tag >> 3, message[pos : pos + size]
                 pos += size
 
@@ -151,14 +152,3 @@ def _key_value(message: bytes) -> tuple[str, Value]:
             elif number == 2:
                 value = any_value(content)
     return key, value
-
-
-def _varint(message: bytes, pos: int) -> tuple[int, int]:
-    value = shift = 0
-    while True:
-        byte = message[pos]
-        pos += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value, pos
-        shift += 7

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 
 from agent.telemetry.batch import STALE_NAN_BITS
 from agent.telemetry.otlp_attributes import double, message_fields
+from agent.telemetry.varint import varint, zigzag
 
 MIN_SCHEMA, MAX_SCHEMA = -4, 8
 ZERO_THRESHOLD = 1e-128  # of a point that does not say its own, as Prometheus has it
@@ -81,18 +82,18 @@ def encode(histogram: Exponential, time_ms: int) -> bytes:
     count, total = histogram.count, _F64.pack(histogram.sum)
     if histogram.stale:
         count, total = STALE_NAN_BITS, _U64.pack(STALE_NAN_BITS)
-    out = bytearray(b"\x08") + _varint(count) + b"\x19" + total
-    out += b"\x20" + _varint(_zigzag(histogram.schema))
-    out += b"\x29" + _F64.pack(histogram.zero_threshold) + b"\x30" + _varint(histogram.zero_count)
+    out = bytearray(b"\x08") + varint(count) + b"\x19" + total
+    out += b"\x20" + varint(zigzag(histogram.schema))
+    out += b"\x29" + _F64.pack(histogram.zero_threshold) + b"\x30" + varint(histogram.zero_count)
     for span_tag, delta_tag, buckets in ((0x42, 0x4A, histogram.negative), (0x5A, 0x62, histogram.positive)):
         spans, deltas = _layout(buckets)
         for gap, length in spans:
-            span = b"\x08" + _varint(_zigzag(gap)) + b"\x10" + _varint(length)
-            out += bytes((span_tag,)) + _varint(len(span)) + span
-        packed = b"".join([_varint(_zigzag(delta)) for delta in deltas])
+            span = b"\x08" + varint(zigzag(gap)) + b"\x10" + varint(length)
+            out += bytes((span_tag,)) + varint(len(span)) + span
+        packed = b"".join([varint(zigzag(delta)) for delta in deltas])
         if packed:
-            out += bytes((delta_tag,)) + _varint(len(packed)) + packed
-    return bytes(out + b"\x78" + _varint(time_ms))
+            out += bytes((delta_tag,)) + varint(len(packed)) + packed
+    return bytes(out + b"\x78" + varint(time_ms))
 
 
 def _layout(buckets: Mapping[int, int]) -> tuple[list[tuple[int, int]], list[int]]:
@@ -155,20 +156,6 @@ def _merged(left: Mapping[int, int], right: Mapping[int, int]) -> dict[int, int]
     return {index: left.get(index, 0) + right.get(index, 0) for index in left.keys() | right.keys()}
 
 
-_SHORT = [bytes((value,)) for value in range(128)]
-
-
-def _varint(value: int) -> bytes:
-    if value < 128:
-        return _SHORT[value]
-    out = bytearray()
-    while value > 127:
-        out.append(value & 127 | 128)
-        value >>= 7
-    out.append(value)
-    return bytes(out)
-
-
 def _varints(packed: bytes) -> list[int]:
     if packed.isascii():  # every number is one byte
         return list(packed)
@@ -180,10 +167,6 @@ def _varints(packed: bytes) -> list[int]:
             found.append(value)
             value = shift = 0
     return found
-
-
-def _zigzag(value: int) -> int:
-    return (value << 1) ^ (value >> 63)
 
 
 def _unzigzag(value: int) -> int:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import orjson
 
 from agent.telemetry.batch import REJECT_SENTENCES, Reject, Signal
+from agent.telemetry.varint import varint
 
 _REJECTED_NAME = {
     Signal.SPANS: "rejectedSpans",
@@ -36,18 +37,9 @@ def encode_status(code: int, message: str, *, as_json: bool) -> bytes:
     return _varint_field(1, code) + _bytes_field(2, message.encode())
 
 
-def _varint(value: int) -> bytes:
-    out = bytearray()
-    while value > 0x7F:
-        out.append(value & 0x7F | 0x80)
-        value >>= 7
-    out.append(value)
-    return bytes(out)
-
-
 def _varint_field(number: int, value: int) -> bytes:
-    return _varint(number << 3) + _varint(value)
+    return varint(number << 3) + varint(value)
 
 
 def _bytes_field(number: int, content: bytes) -> bytes:
-    return _varint(number << 3 | 2) + _varint(len(content)) + content
+    return varint(number << 3 | 2) + varint(len(content)) + content

@@ -9,6 +9,7 @@ import cramjam
 import numpy as np
 
 from agent.telemetry.labels import Labels, encode_labels
+from agent.telemetry.varint import varint
 
 Sample = tuple[int, float]  # Unix milliseconds, value
 Exemplar = tuple[Labels, float, int]  # its labels, value, Unix milliseconds
@@ -49,16 +50,16 @@ def encode_write_request_v2(series: Iterable[WriteSeries]) -> bytes:
         content += b"".join(_field(0x1A, histogram) for histogram in one.histograms)
         for labels, value, time_ms in one.exemplars:
             content += _field(0x22, _field(0x0A, _refs(labels, symbols)) + _value_and_time(value, time_ms))
-        metadata = b"\x08" + _varint(TYPES.index(one.type))
-        metadata += b"\x18" + _varint(symbols.setdefault(one.help, len(symbols)))
-        metadata += b"\x20" + _varint(symbols.setdefault(one.unit, len(symbols)))
+        metadata = b"\x08" + varint(TYPES.index(one.type))
+        metadata += b"\x18" + varint(symbols.setdefault(one.help, len(symbols)))
+        metadata += b"\x20" + varint(symbols.setdefault(one.unit, len(symbols)))
         out += _field(0x2A, bytes(content) + _field(0x2A, metadata))
     table = b"".join(_field(0x22, symbol.encode("utf-8", "surrogateescape")) for symbol in symbols)
     return bytes(cramjam.snappy.compress_raw(table + bytes(out)))
 
 
 def _refs(labels: Labels, symbols: dict[str, int]) -> bytes:
-    return b"".join(_varint(symbols.setdefault(text, len(symbols))) for pair in labels for text in pair)
+    return b"".join(varint(symbols.setdefault(text, len(symbols))) for pair in labels for text in pair)
 
 
 def _sample(tag: int, time_ms: int, value: float) -> bytes:
@@ -67,17 +68,8 @@ def _sample(tag: int, time_ms: int, value: float) -> bytes:
 
 def _value_and_time(value: float, time_ms: int, tag: int = 0x11) -> bytes:
     """A double and an int64: fields 1 and 2 of a Sample, 2 and 3 of an Exemplar."""
-    return bytes((tag,)) + np.float64(value).tobytes() + bytes((tag + 7,)) + _varint(time_ms & (1 << 64) - 1)
+    return bytes((tag,)) + np.float64(value).tobytes() + bytes((tag + 7,)) + varint(time_ms)
 
 
 def _field(tag: int, content: bytes) -> bytes:
-    return bytes((tag,)) + _varint(len(content)) + content
-
-
-def _varint(value: int) -> bytes:
-    out = bytearray()
-    while value > 127:
-        out.append(value & 127 | 128)
-        value >>= 7
-    out.append(value)
-    return bytes(out)
+    return bytes((tag,)) + varint(len(content)) + content

@@ -17,6 +17,7 @@ from numba import njit
 
 from agent.telemetry.frames import I64, U8, U64, Bool
 from agent.telemetry.labels import Labels, encode_labels
+from agent.telemetry.varint import varint
 
 STALE_NAN_BITS = 0x7FF0000000000002
 NEVER = -1
@@ -201,17 +202,6 @@ def metadata_field(metric: str, kind: int, text: str, unit: str) -> bytes:
     """``MetricMetadata`` as a field of the request; ``kind`` is its enumeration (0 is unknown)."""
     content = b"\x08" + varint(kind) + _text(0x12, metric) + _text(0x22, text) + _text(0x2A, unit)
     return b"\x1a" + varint(len(content)) + content
-
-
-def varint(value: int) -> bytes:
-    """A negative number takes ten bytes, as an int64 does."""
-    value &= (1 << 64) - 1
-    out = bytearray()
-    while value > 127:
-        out.append(value & 127 | 128)
-        value >>= 7
-    out.append(value)
-    return bytes(out)
 
 
 def _text(tag: int, text: str) -> bytes:

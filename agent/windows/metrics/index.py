@@ -21,6 +21,7 @@ import numpy as np
 from agent.promql.values import Matcher
 from agent.telemetry.frames import I32, I64, U8, U64, Bool
 from agent.telemetry.labels import METRIC_NAME, Labels, LabelTable, decode_labels
+from agent.telemetry.varint import varint
 from agent.windows.metrics import labelscan, matching
 from agent.windows.metrics.growing import Growing
 from agent.windows.metrics.seriestable import SeriesTable
@@ -221,7 +222,7 @@ class LabelIndex:
         return rows
 
     def _code_of(self, message: bytes) -> tuple[int, int]:
-        (label,) = decode_labels(b"\x0a" + _varint(len(message)) + message)
+        (label,) = decode_labels(b"\x0a" + varint(len(message)) + message)
         name, value = label
         if name not in self._name_place:
             self._values.append([])
@@ -328,12 +329,3 @@ def well_formed(raw: U8, off: I64, size: I64) -> Bool:
     counts = np.empty(len(off), np.int64)
     labelscan.count_labels(raw, off, size, counts)
     return counts >= 0
-
-
-def _varint(value: int) -> bytes:
-    out = bytearray()
-    while value > 127:
-        out.append(value & 127 | 128)
-        value >>= 7
-    out.append(value)
-    return bytes(out)

@@ -10,7 +10,7 @@ import pytest
 from agent.telemetry.exposition import canonical_float
 from agent.telemetry.exposition_protobuf import COUNTER, GAUGE_HISTOGRAM, HISTOGRAM, SUMMARY, message
 from agent.telemetry.scrape_config import ACCEPT, Protocol
-from agent.telemetry.scrape_series import varint
+from agent.telemetry.varint import varint
 from tests.unit.telemetry.test_scrape_result import Scrapes
 from tests.unit.telemetry.write_requests import Request, is_stale, read_request
 
