@@ -285,7 +285,9 @@ class FloatHistogram:
         sides = [
             merged(
                 own.reduced(mine.schema, schema),
-                its.reduced(other.schema, schema).above(threshold, schema),
+                # Before the resolution is reduced: a bucket that the zero bucket has taken may share its
+                # wider bucket with the threshold, and would be counted twice (as it is in Prometheus 3).
+                its.above(threshold, other.schema).reduced(other.schema, schema),
                 sign,
             )
             for own, its in ((mine.positive, other.positive), (mine.negative, other.negative))

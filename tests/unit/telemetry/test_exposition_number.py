@@ -6,7 +6,7 @@ import struct
 
 import numpy as np
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from agent.telemetry.exposition_number import POWERS, parse_floats, parse_integers
@@ -42,7 +42,6 @@ decimals = st.builds(
 )
 
 
-@settings(max_examples=300, deadline=None)
 @given(st.one_of(decimals, st.floats(allow_nan=False, allow_infinity=False).map(repr)))
 @example("9007199254740993")
 @example("4503599627370496.5")

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pickle
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.telemetry.labels import (
@@ -25,7 +25,6 @@ def test_empty_values_say_that_the_label_is_absent() -> None:
 
 
 @given(st.dictionaries(st.text(max_size=200), st.text(max_size=200)).map(labels_of))
-@settings(max_examples=50)
 def test_canonical_bytes_come_back(labels: Labels) -> None:
     assert decode_labels(encode_labels(labels)) == labels
 
@@ -36,7 +35,6 @@ def test_the_canonical_bytes_are_those_of_remote_write() -> None:
 
 
 @given(SETS)
-@settings(max_examples=100)
 def test_a_table_gives_its_sets_back(sets: list[Labels]) -> None:
     table = LabelTable.of(sets)
     assert table.rows() == sets
@@ -45,13 +43,11 @@ def test_a_table_gives_its_sets_back(sets: list[Labels]) -> None:
 
 
 @given(SETS, SETS)
-@settings(max_examples=100)
 def test_tables_are_joined_whatever_their_columns(one: list[Labels], other: list[Labels]) -> None:
     assert concat_tables([LabelTable.of(one), LabelTable.of(other)]).rows() == one + other
 
 
 @given(SETS)
-@settings(max_examples=100)
 def test_groups_are_the_distinct_sets_in_order(sets: list[Labels]) -> None:
     group, distinct = LabelTable.of(sets).group()
     assert [distinct.row(g) for g in group.tolist()] == sets

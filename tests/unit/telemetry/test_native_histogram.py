@@ -4,7 +4,7 @@ import math
 import struct
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.telemetry.batch import STALE_NAN_BITS
@@ -31,14 +31,12 @@ def same(a: FloatHistogram, text: str) -> bool:
     return a.equals(parse_literal(text))
 
 
-@settings(max_examples=60, deadline=None)
 @given(VALUES, VALUES, st.integers(-4, 8), st.integers(-4, 8))
 def test_a_sum_is_the_histogram_of_all_observations(a: list[float], b: list[float], s: int, t: int) -> None:
     total = observed(a, s).add(observed(b, t)).histogram
     assert total.almost_equals(observed(a + b, min(s, t)), close)
 
 
-@settings(max_examples=60, deadline=None)
 @given(VALUES, VALUES, LAYOUT)
 def test_a_difference_takes_back_what_was_added(
     a: list[float], b: list[float], layout: tuple[int, float]
@@ -47,7 +45,6 @@ def test_a_difference_takes_back_what_was_added(
     assert total.sub(observed(b, *layout)).histogram.almost_equals(observed(a, *layout), close)
 
 
-@settings(max_examples=60, deadline=None)
 @given(VALUES, VALUES, LAYOUT, LAYOUT)
 def test_zero_buckets_of_different_width_keep_every_observation(
     a: list[float], b: list[float], one: tuple[int, float], two: tuple[int, float]
@@ -58,7 +55,11 @@ def test_zero_buckets_of_different_width_keep_every_observation(
     assert total.zero_threshold >= max(one[1], two[1])
 
 
-@settings(max_examples=40, deadline=None)
+def test_a_bucket_inside_the_wider_zero_bucket_is_counted_once() -> None:
+    coarse, fine = observed([], -1, 3.0), observed([2.0], 0, 0.0)
+    assert same(coarse.add(fine).histogram, "{{schema:-1 count:1 sum:2 z_bucket:1 z_bucket_w:3}}")
+
+
 @given(VALUES, VALUES, LAYOUT)
 def test_more_observations_are_no_reset(a: list[float], b: list[float], layout: tuple[int, float]) -> None:
     before, after = observed(a, *layout), observed(a + b, *layout)

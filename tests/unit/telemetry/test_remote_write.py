@@ -8,7 +8,7 @@ from typing import Any
 import cramjam
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.errors import BadInput, Malformed, TooLarge, Unsupported
@@ -83,7 +83,6 @@ def write_request(made: Any) -> Any:
 
 
 @given(series, series)
-@settings(max_examples=60, deadline=None)
 def test_version_1_gives_the_rows_that_protobuf_reads(first: Any, second: Any) -> None:
     messages = [write_request(first), write_request(second)]
     scan = scanned(*(Packed(snappy(one.SerializeToString())) for one in messages))
@@ -91,7 +90,6 @@ def test_version_1_gives_the_rows_that_protobuf_reads(first: Any, second: Any) -
 
 
 @given(series)
-@settings(max_examples=60, deadline=None)
 def test_version_2_gives_the_same_rows_as_version_1(made: Any) -> None:
     second = [WriteSeries(labels_of(labels), tuple(points)) for labels, points in made]
     scan = scanned(Packed(encode_write_request_v2(second), Version.V2))
@@ -101,7 +99,6 @@ def test_version_2_gives_the_same_rows_as_version_1(made: Any) -> None:
 
 
 @given(series, st.data())
-@settings(max_examples=150, deadline=None)
 def test_a_damaged_body_is_refused_or_read_and_never_read_outside(made: Any, data: st.DataObject) -> None:
     version = data.draw(st.sampled_from(Version))
     if version is Version.V1:
@@ -117,7 +114,6 @@ def test_a_damaged_body_is_refused_or_read_and_never_read_outside(made: Any, dat
 
 
 @given(st.binary(max_size=300), st.sampled_from(Version), st.sampled_from(["snappy", "zstd"]))
-@settings(max_examples=150, deadline=None)
 def test_any_bytes_are_refused_or_read(body: bytes, version: Version, encoding: str) -> None:
     for packed in (Packed(body, version, encoding), Packed(snappy(body), version)):
         scan = Scan(LIMIT)

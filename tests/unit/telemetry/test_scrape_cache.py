@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.errors import TooLarge
@@ -150,7 +150,6 @@ def lines(draw: st.DrawFn) -> str:
     return f"{draw(names)}{braces} {value}{time}{gap}\n"
 
 
-@settings(max_examples=60, deadline=None)
 @given(st.lists(lines(), max_size=8))
 def test_the_same_as_the_plain_parser(made: list[str]) -> None:
     text = "".join(made)

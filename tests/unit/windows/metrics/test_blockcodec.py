@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.promql.values import STALE_NAN_BITS
@@ -40,14 +40,12 @@ def round_trip(series: list[Samples]) -> list[Samples]:
     ]
 
 
-@settings(max_examples=150)
 @given(st.lists(SERIES, max_size=6))
 def test_every_bit_comes_back(series: list[Samples]) -> None:
     ordered = [sorted(one) for one in series]
     assert round_trip(ordered) == ordered
 
 
-@settings(max_examples=50)
 @given(st.lists(st.lists(DECIMALS, min_size=1, max_size=30), min_size=1, max_size=4))
 def test_decimals_come_back(series: list[list[float]]) -> None:
     written = [

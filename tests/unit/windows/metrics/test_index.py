@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.promql.values import Matcher
@@ -36,7 +36,6 @@ def indexed(sets: Sequence[Labels]) -> LabelIndex:
     return index
 
 
-@settings(max_examples=200)
 @given(SETS, SETS, st.lists(MATCHERS, max_size=3))
 def test_select_is_what_every_matcher_takes(
     first: list[Labels], more: list[Labels], matchers: list[Matcher]

@@ -223,7 +223,7 @@ class Naive:
         return {labels: one for labels, one in kept.items() if one}
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.lists(st.one_of(APPEND, APPEND, SEAL, RESTART), max_size=14), st.integers(0, 300), st.integers(0, 300)
 )

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.promql.errors import QueryLimit
@@ -161,7 +161,6 @@ RECORD = st.dictionaries(
 )
 
 
-@settings(max_examples=60)
 @given(st.lists(RECORD, max_size=12), st.integers(0, 300), st.integers(0, 300))
 def test_any_order_of_samples_is_as_a_dictionary(
     records: list[dict[Labels, list[tuple[int, float]]]], start: int, end: int
