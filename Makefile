@@ -45,7 +45,7 @@ types: install ## mypy, strict
 imports: install ## the layers of docs/architecture.md
 	@$(BIN)/lint-imports
 
-bench: install ## a benchmark: BENCH=live|mttd|idle|rootcause, ARGS="..."
+bench: install ## a benchmark of tests/benchmarks: BENCH=live ARGS="--seconds 25"
 	@$(BIN)/python -m tests.benchmarks.$(BENCH) $(ARGS)
 
 clean: ## remove the venv, caches and the demo's data

@@ -20,7 +20,6 @@ from actors.places import (
     RULER,
     SCRAPER,
     SUPERVISOR,
-    detector_name,
     stream_count,
     stream_name,
 )
@@ -93,7 +92,3 @@ def connect(settings: Settings) -> Handles:
 
 def stream_handles(settings: Settings) -> tuple[StreamTold, ...]:
     return cast("tuple[StreamTold, ...]", connect(settings).streams)
-
-
-def detector_handle(settings: Settings, detector: int) -> Any:
-    return Proxy(detector_name(detector), settings.ray.namespace)

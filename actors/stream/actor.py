@@ -212,10 +212,10 @@ class SourceStream:
             find_samples, self._stream, tenant, service, instance, metric, start_ns, end_ns
         )
 
-    async def part(self, tenant: str, node: Expr, grid: Grid, asked: Asked) -> Part:
+    async def part(self, tenant: str, node: Expr, grid: Grid, query: str, asked: Asked) -> Part:
         """This stream's part of a query (``agent.promql.pushdown``)."""
         self._check_ready()
-        return await self._queries.part(tenant, node, grid, asked)
+        return await self._queries.part(tenant, node, grid, query, asked)
 
     async def cancel(self, query: int) -> None:
         self._queries.cancel(query)

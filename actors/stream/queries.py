@@ -10,7 +10,7 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from actors.stream.core import Stream
 from agent.promql.options import Deadline, EngineOptions
@@ -27,41 +27,16 @@ MatcherSets = Sequence[Sequence[Matcher]]
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """The query that a call belongs to: its number, text and limits."""
+    """The query that a call belongs to: its number and limits."""
 
     number: int
-    text: str
     options: EngineOptions
     timeout_s: float
 
 
-class MetricQueries(Protocol):
+class Queries:
     """Times are Unix ms, ranges inclusive at both ends. A tenant that sent nothing here has no series."""
 
-    async def part(self, tenant: str, node: Expr, grid: Grid, asked: Asked) -> Part: ...
-
-    async def select(
-        self, tenant: str, matchers: Sequence[Matcher], start_ms: int, end_ms: int
-    ) -> Selection: ...
-
-    async def series(self, tenant: str, sets: MatcherSets, start_ms: int, end_ms: int) -> LabelTable: ...
-
-    async def label_names(self, tenant: str, sets: MatcherSets, start_ms: int, end_ms: int) -> list[str]: ...
-
-    async def label_values(
-        self, tenant: str, name: str, sets: MatcherSets, start_ms: int, end_ms: int
-    ) -> list[str]: ...
-
-    async def exemplars(
-        self, tenant: str, sets: MatcherSets, start_ms: int, end_ms: int
-    ) -> list[Exemplars]: ...
-
-    async def metadata(self, tenant: str) -> dict[str, dict[str, str]]: ...
-
-    async def metric_stats(self, tenant: str, limit: int) -> dict[str, Any]: ...
-
-
-class Queries:
     def __init__(self, stream: Stream) -> None:
         self._stream = stream
         self._running: dict[int, Deadline] = {}
@@ -70,12 +45,13 @@ class Queries:
         if number in self._running:
             self._running[number].cancel()
 
-    async def part(self, tenant: str, node: Expr, grid: Grid, asked: Asked) -> Part:
+    async def part(self, tenant: str, node: Expr, grid: Grid, query: str, asked: Asked) -> Part:
+        """``part_of`` for the node; ``query`` is what its notes quote."""
         window = self._window(tenant)
         token = Deadline(time.monotonic, time.monotonic() + asked.timeout_s)
         self._running[asked.number] = token
         try:
-            return await asyncio.to_thread(part_of, node, grid, asked.text, asked.options, window, token)
+            return await asyncio.to_thread(part_of, node, grid, query, asked.options, window, token)
         finally:
             self._running.pop(asked.number, None)
 

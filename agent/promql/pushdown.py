@@ -39,7 +39,8 @@ from agent.promql.tree import (
     VectorSelector,
     walk,
 )
-from agent.promql.values import Grid, Matrix, Storage
+from agent.promql.values import Grid, Histograms, Matrix, Selection, Storage
+from agent.telemetry.frames import I64
 from agent.telemetry.labels import concat_tables
 
 # They look at all series together, at names that others may bear, or at no series at all.
@@ -95,6 +96,37 @@ def part_of(
         found = (evaluation.matrix(node, grid),)
     compact = tuple(replace(matrix, labels=matrix.labels.compacted()) for matrix in found)
     return Part(compact, evaluation.samples, tuple(notes.warnings), tuple(notes.infos))
+
+
+def joined(found: Sequence[Selection]) -> Selection:
+    """The series of all streams. One that two streams hold, because it came in by two protocols, stays two."""
+    filled = [one for one in found if len(one)]
+    if len(filled) <= 1:
+        return filled[0] if filled else found[0]
+    histograms = None
+    if any(one.histograms is not None for one in filled):
+        parts = [one.histograms or _none(len(one)) for one in filled]
+        histograms = Histograms(
+            _end_to_end([part.offsets for part in parts]),
+            np.concatenate([part.time_ms for part in parts]),
+            np.concatenate([part.sample for part in parts]),
+        )
+    return Selection(
+        concat_tables([one.labels for one in filled]),
+        _end_to_end([one.offsets for one in filled]),
+        np.concatenate([one.time_ms for one in filled]),
+        np.concatenate([one.value for one in filled]),
+        histograms,
+    )
+
+
+def _none(series: int) -> Histograms:
+    return Histograms(np.zeros(series + 1, np.int64), np.empty(0, np.int64), np.empty(0, np.object_))
+
+
+def _end_to_end(offsets: Sequence[I64]) -> I64:
+    counts = np.concatenate([np.diff(one) for one in offsets])
+    return np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)])
 
 
 class StreamsEvaluation(Evaluation):

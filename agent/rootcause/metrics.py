@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from agent.detection.detectors.resources import waits_for_pool
 from agent.rootcause.hashing import hash_text
 from agent.telemetry.frames import F64, I32, I64, U64, MetricFrame, Series
 
@@ -26,11 +27,6 @@ _FAMILIES: Mapping[str, frozenset[str]] = {
     CPU: frozenset({"cpu"}),
     MEMORY: frozenset({"memory", "rss", "heap"}),
 }
-# Requests that wait for a connection of a pool, or waited in vain.
-_POOL = (
-    frozenset({"connection", "connections", "pool"}),
-    frozenset({"pending", "waiting", "timeouts", "wait"}),
-)
 _SAYS_USE = {"usage", "utilization", "time", "used", "working", "rss", "total", "seconds", "rate"}
 
 
@@ -92,7 +88,7 @@ def series_key(series: Series, *, any_instance: bool = False) -> int:
 def family(series: Series) -> str:
     """What the series is about, empty for what is not looked at as a resource of its place."""
     words = set(_WORDS.findall(series.name.lower()))
-    if words & _POOL[0] and words & _POOL[1]:
+    if waits_for_pool(words):
         return POOL
     if words & _NOT_THE_PLACES_OWN or (words & _BOUNDS and "utilization" not in words):
         return ""

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from agent.rootcause.digest import Segment
 from agent.rootcause.metrics import CPU, MEMORY, POOL, Samples, edge_of, family
@@ -182,8 +181,3 @@ def _window_means(samples: Samples, start_ns: int, end_ns: int) -> F64:
     count = np.bincount(samples.row[keep], minlength=len(samples.series))
     total = np.bincount(samples.row[keep], weights=samples.value[keep], minlength=len(samples.series))
     return np.where(count > 0, total / np.maximum(count, 1), np.nan)
-
-
-def _nanmedian(values: npt.NDArray[np.float64]) -> float:
-    finite = values[np.isfinite(values)]
-    return float(np.median(finite)) if len(finite) else 0.0

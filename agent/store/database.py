@@ -121,11 +121,6 @@ class Database:
     async def execute(self, query: str, *values: object) -> None:
         await self._run(query, lambda c, sql: c.execute(sql, *values))
 
-    async def execute_many(self, query: str, rows: Iterable[Sequence[object]]) -> None:
-        """Runs a named query for each row, all of them in one transaction."""
-        listed = list(rows)
-        await self._run(query, lambda c, sql: c.executemany(sql, listed))
-
     async def copy_rows(self, table: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> int:
         """COPY into a table of the schema: the fast way for many rows. Returns how many. All or none."""
         async with self.transaction() as connection:

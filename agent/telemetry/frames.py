@@ -33,10 +33,6 @@ SYSTEM_NONE, SYSTEM_HTTP, SYSTEM_RPC, SYSTEM_MESSAGING, SYSTEM_DB, SYSTEM_GEN_AI
 REF_SHIFT = 48
 
 
-def make_ref(stream: int, position: int) -> int:
-    return stream << REF_SHIFT | position
-
-
 def split_ref(ref: int) -> tuple[int, int]:
     """``(stream, position)`` of a reference."""
     return ref >> REF_SHIFT, ref & ((1 << REF_SHIFT) - 1)

@@ -110,10 +110,6 @@ class FloatHistogram:
     def hinted(self, hint: CounterReset) -> FloatHistogram:
         return self if hint is self.hint else replace(self, hint=hint)
 
-    def without_buckets(self) -> FloatHistogram:
-        """Count and sum alone: enough for histogram_count, _sum and _avg."""
-        return FloatHistogram(count=self.count, sum=self.sum, hint=self.hint)
-
     def mul(self, factor: float) -> FloatHistogram:
         with np.errstate(all="ignore"):
             return self._scaled(float(factor), Side.scaled, _times)

@@ -183,25 +183,25 @@ class LogReader:
     """Reads records as views of the mapped files. A file stays mapped while somebody holds a view of it."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder = self._folder = folder
+        self.folder = folder
         self._maps: dict[int, memoryview] = {}
         folder.mkdir(parents=True, exist_ok=True)
 
     def start(self) -> int:
         """The position of the oldest record that is kept."""
-        found = segments(self._folder)
+        found = segments(self.folder)
         return found[0][0] if found else 0
 
     def end(self) -> int:
         """The position behind the last whole record on the disk."""
-        found = segments(self._folder)
+        found = segments(self.folder)
         return found[-1][0] + end_of_segment(self._map(*found[-1])) if found else 0
 
     def read(self, start: int, end: int) -> Iterator[Record]:
         """The records from ``start`` (where one begins) up to ``end``.
 
         Raises ``CorruptLog`` where the bytes at a position are no record."""
-        found = [(base, path) for base, path in segments(self._folder) if base < end]
+        found = [(base, path) for base, path in segments(self.folder) if base < end]
         for i, (base, path) in enumerate(found):
             behind = found[i + 1][0] if i + 1 < len(found) else end
             if behind <= start:
@@ -220,7 +220,7 @@ class LogReader:
 
     def bytes_at(self, position: int, size: int) -> memoryview:
         """``size`` raw bytes at a position. Raises ``NotFound`` when they are no longer kept."""
-        base, path = max((one for one in segments(self._folder) if one[0] <= position), default=(0, None))
+        base, path = max((one for one in segments(self.folder) if one[0] <= position), default=(0, None))
         if path:
             with contextlib.suppress(FileNotFoundError):  # trimmed meanwhile
                 buffer = self._map(base, path)
@@ -230,7 +230,7 @@ class LogReader:
 
     def trim(self, position: int) -> int:
         """Delete the segments that end at or before ``position``; returns how many. The last one stays."""
-        found = segments(self._folder)
+        found = segments(self.folder)
         gone = [(base, path) for i, (base, path) in enumerate(found[:-1]) if found[i + 1][0] <= position]
         for base, path in gone:
             self._maps.pop(base, None)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
+from itertools import groupby
 
 import numpy as np
 
 from agent.promql.values import Histograms, Matcher, Selection
 from agent.telemetry.labels import Labels, LabelTable
-from agent.telemetry.native import CounterReset, FloatHistogram
+from agent.telemetry.native import FloatHistogram, hinted
 from agent.windows.metrics.matching import takes
 from tests.promql.series import STALE_HISTOGRAM, Point, Points
 
@@ -52,6 +53,15 @@ class MemoryStorage:
         return _selection(rows)
 
 
+def _hinted(values: list[float | FloatHistogram]) -> list[float | FloatHistogram]:
+    """As a stream reads them back, which starts anew after a float."""
+    out: list[float | FloatHistogram] = []
+    for kind, run in groupby(values, type):
+        part = list(run)
+        out += hinted(part) if kind is FloatHistogram else part  # type: ignore[arg-type]  # groupby tells
+    return out
+
+
 def _is_stale(point: Point) -> bool:
     return isinstance(point.value, float) and STALE_HISTOGRAM.__class__(sum=point.value).stale
 
@@ -81,34 +91,3 @@ def _selection(rows: list[tuple[Labels, list[int], list[float | FloatHistogram]]
         np.array(value, np.float64),
         Histograms(np.array(histogram_offsets, np.int64), np.array(histogram_ms, np.int64), sample),
     )
-
-
-def _hinted(values: list[float | FloatHistogram]) -> list[float | FloatHistogram]:
-    """As read back: within a chunk of Prometheus' head every sample but the first says "not reset". A chunk
-    ends where the kind, the layout or the gauge mark changes, at a stale marker, and at a reset; only the
-    last is told by the next chunk's first sample."""
-    out: list[float | FloatHistogram] = []
-    before: FloatHistogram | None = None
-    for value in values:
-        if not isinstance(value, FloatHistogram):
-            out.append(value)
-            before = None
-            continue
-        out.append(value if value.stale else value.hinted(_hint(value, before)))
-        before = value
-    return out
-
-
-def _hint(value: FloatHistogram, before: FloatHistogram | None) -> CounterReset:
-    if value.hint is CounterReset.GAUGE:
-        return CounterReset.GAUGE
-    if value.hint is CounterReset.RESET:
-        return CounterReset.RESET
-    if before is None or before.stale or before.hint is CounterReset.GAUGE:
-        return CounterReset.UNKNOWN
-    if value.count < before.count:
-        return CounterReset.RESET
-    if value.schema != before.schema or value.zero_threshold != before.zero_threshold:
-        return CounterReset.UNKNOWN
-    plain = value.hinted(CounterReset.UNKNOWN)
-    return CounterReset.RESET if plain.detect_reset(before) else CounterReset.NOT_RESET

@@ -13,10 +13,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from dataclasses import replace
 from typing import Any, TypeVar
-
-import numpy as np
 
 from actors.aggregator.prometheus.backend import (
     Cardinality,
@@ -29,10 +26,9 @@ from actors.aggregator.prometheus.backend import (
 from actors.stream.queries import Asked
 from agent.promql.engine import Engine, Result
 from agent.promql.options import Deadline
-from agent.promql.pushdown import Part, StreamsEvaluation
+from agent.promql.pushdown import Part, StreamsEvaluation, joined
 from agent.promql.tree import Expr
-from agent.promql.values import Exemplars, Grid, Histograms, Matcher, Selection
-from agent.telemetry.frames import I64
+from agent.promql.values import Exemplars, Grid, Matcher, Selection
 from agent.telemetry.labels import LabelTable, concat_tables
 
 Value = TypeVar("Value")
@@ -120,11 +116,11 @@ class StreamMetrics:
     async def cardinality(self, tenant: str, limit: int) -> Cardinality:
         found = await self._all(lambda stream: stream.metric_stats(tenant, limit))
         newest = [one["max_time_ms"] for one in found if one["max_time_ms"] is not None]
-        oldest = [one["min_time_ms"] for one in found if one.get("min_time_ms") is not None]
+        oldest = [one["min_time_ms"] for one in found if one["min_time_ms"] is not None]
         lists = [one["cardinality"] for one in found]
         return Cardinality(
             series=sum(one["series"] for one in found),
-            label_pairs=sum(one.get("label_pairs", 0) for one in found),
+            label_pairs=sum(one["label_pairs"] for one in found),
             chunks=sum(one["chunks"] for one in found),
             min_time_ms=min(oldest, default=0),
             max_time_ms=max(newest, default=0),
@@ -143,7 +139,7 @@ class StreamMetrics:
     ) -> Result:
         token = Deadline(time.monotonic, time.monotonic() + options.timeout_s)
         engine = Engine(options.engine, StreamsEvaluation)
-        asked = Asked(next(self._numbers), text, engine.options, options.timeout_s)
+        asked = Asked(next(self._numbers), engine.options, options.timeout_s)
         storage = _Fanned(self, asyncio.get_running_loop(), tenant, asked)
         try:
             return await asyncio.to_thread(ask, engine, storage, token)
@@ -156,11 +152,11 @@ class StreamMetrics:
     async def _all(self, ask: Callable[[Any], Awaitable[Value]]) -> list[Value]:
         return list(await asyncio.gather(*(ask(stream) for stream in self._streams)))
 
-    async def parts(self, tenant: str, node: Expr, grid: Grid, asked: Asked) -> list[Part]:
-        return await self._all(lambda stream: stream.part(tenant, node, grid, asked))
+    async def parts(self, tenant: str, node: Expr, grid: Grid, query: str, asked: Asked) -> list[Part]:
+        return await self._all(lambda stream: stream.part(tenant, node, grid, query, asked))
 
     async def select(self, tenant: str, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> Selection:
-        return _joined(
+        return joined(
             await self._all(lambda stream: stream.select(tenant, tuple(matchers), start_ms, end_ms))
         )
 
@@ -174,7 +170,7 @@ class _Fanned:
         self._metrics, self._loop, self._tenant, self._asked = metrics, loop, tenant, asked
 
     def parts(self, node: Expr, grid: Grid, query: str) -> list[Part]:
-        return self._wait(self._metrics.parts(self._tenant, node, grid, replace(self._asked, text=query)))
+        return self._wait(self._metrics.parts(self._tenant, node, grid, query, self._asked))
 
     def select(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> Selection:
         return self._wait(self._metrics.select(self._tenant, matchers, start_ms, end_ms))
@@ -215,34 +211,3 @@ def _top(
             held.setdefault(name, []).append(count)
     counts = Counter({name: join(found) for name, found in held.items()})
     return [Count(name, count) for name, count in counts.most_common(limit)]
-
-
-def _joined(found: Sequence[Selection]) -> Selection:
-    """The series of all streams. One that two streams hold, because it came in by two protocols, stays two."""
-    filled = [one for one in found if len(one)]
-    if len(filled) <= 1:
-        return filled[0] if filled else found[0]
-    histograms = None
-    if any(one.histograms is not None for one in filled):
-        parts = [one.histograms or _none(len(one)) for one in filled]
-        histograms = Histograms(
-            _end_to_end([part.offsets for part in parts]),
-            np.concatenate([part.time_ms for part in parts]),
-            np.concatenate([part.sample for part in parts]),
-        )
-    return Selection(
-        concat_tables([one.labels for one in filled]),
-        _end_to_end([one.offsets for one in filled]),
-        np.concatenate([one.time_ms for one in filled]),
-        np.concatenate([one.value for one in filled]),
-        histograms,
-    )
-
-
-def _none(series: int) -> Histograms:
-    return Histograms(np.zeros(series + 1, np.int64), np.empty(0, np.int64), np.empty(0, np.object_))
-
-
-def _end_to_end(offsets: Sequence[I64]) -> I64:
-    counts = np.concatenate([np.diff(one) for one in offsets])
-    return np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)])

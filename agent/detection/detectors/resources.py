@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections import deque
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -45,7 +46,12 @@ def signal_of(metric: str) -> Signal | None:
 def watched(metric: str) -> bool:
     """Whether samples of a metric of that name are of any use to the detectors and to root cause."""
     words = set(_WORD.findall(metric.lower()))
-    return signal_of(metric) is not None or bool(words & _POOL_WORDS and words & _WAITING_WORDS)
+    return signal_of(metric) is not None or waits_for_pool(words)
+
+
+def waits_for_pool(words: AbstractSet[str]) -> bool:
+    """Whether a metric's words tell of requests that wait for a connection of a pool, or waited in vain."""
+    return not words.isdisjoint(_POOL_WORDS) and not words.isdisjoint(_WAITING_WORDS)
 
 
 @dataclass(frozen=True, slots=True)

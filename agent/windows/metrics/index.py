@@ -150,8 +150,13 @@ class LabelIndex:
         place = self._name_place.get(name)
         return self._column(place, ids) if place is not None else np.full(len(ids), NO_LABEL, np.int32)
 
+    @property
+    def label_count(self) -> int:
+        return sum(map(len, self._values))
+
     def cardinality(self, limit: int) -> Mapping[str, list[tuple[str, int]]]:
-        """The most frequent, by kind: series by metric name, values by label name, series by label."""
+        """The most frequent, by kind: series by metric name, values by label name, series by label. How many
+        labels there are in all is ``label_count``."""
         postings = {place: self._listed(place, self._count) for place in range(len(self._names))}
         sizes = {place: np.diff(listed.begin) for place, listed in postings.items()}
         metric = self._name_place.get(METRIC_NAME)

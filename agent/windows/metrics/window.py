@@ -204,20 +204,22 @@ class MetricWindow:
 
     def stats(self, limit: int = 10) -> dict[str, Any]:
         """Figures for the status of the TSDB; ``cardinality`` as ``LabelIndex.cardinality`` has it."""
-        head = self._recent.head
+        head, index = self._recent.head, self._view.index
+        first_ms, _ = head.lifetimes(slice(None))
         return {
             "series": len(head),
+            "label_pairs": index.label_count,
             "samples": self.samples,
             "chunks": head.chunk_count,
             "out_of_order": head.inserted,
             "exemplars": self._recent.exemplars.count,
             "max_time_ms": self.max_time_ms,
-            "min_time_ms": min((info.start_ms for info in self.blocks), default=None),
+            "min_time_ms": int(first_ms.min()) if self.max_time_ms is not None else None,
             "blocks": len(self._view.blocks),
             "block_bytes": self.block_bytes,
             "block_samples": sum(info.samples for info in self.blocks),
             "bytes": self.nbytes,
-            "cardinality": self._view.index.cardinality(limit),
+            "cardinality": index.cardinality(limit),
         }
 
     def open(self, folder: Path) -> None:
