@@ -40,11 +40,14 @@ def _hint(now: FloatHistogram, before: FloatHistogram | None) -> CounterReset:
         return CounterReset.UNKNOWN
     if now.count < before.count:
         return CounterReset.RESET
-    if now.schema != before.schema or now.zero_threshold != before.zero_threshold:
+    if (
+        now.schema != before.schema
+        or now.zero_threshold != before.zero_threshold
+        or not np.array_equal(now.custom_values, before.custom_values)
+    ):
         return CounterReset.UNKNOWN
     fell = (
         now.zero_count < before.zero_count
-        or not np.array_equal(now.custom_values, before.custom_values)
         or lost(before.positive, now.positive)
         or lost(before.negative, now.negative)
     )
