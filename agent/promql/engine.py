@@ -14,7 +14,7 @@ from agent.promql.annotations import Annotations
 from agent.promql.errors import ExecutionError, QueryLimit
 from agent.promql.evaluate import Evaluation, Value
 from agent.promql.functions.kinds import Windows
-from agent.promql.labelsets import drop_marked, label_order
+from agent.promql.labelsets import drop_marked, label_order, unmarked
 from agent.promql.options import FREE, EngineOptions, Token
 from agent.promql.parse import parse
 from agent.promql.preprocess import preprocess
@@ -70,7 +70,7 @@ class Engine:
         shown: Matrix | Selection | float | str
         match value:
             case Windows():
-                window = cut(value)
+                window = cut(unmarked(value))
                 shown = reordered(window, label_order(window.labels))
             case np.ndarray():
                 shown = float(value[0])

@@ -28,12 +28,12 @@ from agent.promql.selectors import (
     holds_histogram,
     pruned,
     selection_of,
-    smoothed,
     stretched,
     subquery_grid,
     without_stale,
 )
 from agent.promql.sets import combine
+from agent.promql.smoothing import smoothed
 from agent.promql.tree import (
     SET_OPERATORS,
     Aggregation,
@@ -150,8 +150,7 @@ class Evaluation:
         if node.extension == "anchored":
             raise ExecutionError("anchored modifier can only be used with range vectors")
         if node.extension == "smoothed":
-            _refuse_histograms(selection)
-            return smoothed(selection, ends, lookback)
+            return smoothed(selection, ends, lookback, self.notes, node.pos)
         return at_steps(selection, ends, lookback, stamps=stamps)
 
     def _windows(self, node: MatrixSelector, grid: Grid) -> Windows:
@@ -163,8 +162,6 @@ class Evaluation:
         ahead = lookback if selector.extension == "smoothed" else 0
         start = int(ends[0]) - length - lookback + 1
         selection = without_stale(self.select(selector.matchers, start, int(ends[-1]) + ahead))
-        if selector.extension:
-            _refuse_histograms(selection)
         return Windows(selection, ends, length, selector.extension, lookback)
 
     def _subquery(self, node: Subquery, grid: Grid) -> Windows:
@@ -178,7 +175,7 @@ class Evaluation:
         if not isinstance(value, Matrix):
             raise ExecutionError("subquery is only allowed on instant vector")
         times = inner.times if inner.end_ms >= inner.start_ms else np.empty(0, np.int64)
-        return Windows(selection_of(value, times), ends, length)
+        return Windows(selection_of(value, times), ends, length, drop_name=value.drop_name)
 
     def _invariant(self, node: StepInvariant, grid: Grid) -> Value:
         steps = self._steps(grid)
@@ -256,6 +253,9 @@ class Evaluation:
     def _named(self, function: Function, value: Matrix, args: list[Argument]) -> Matrix:
         """The names of a function's result: gone, to go later, or as the argument's. Raises ExecutionError."""
         changed = not any(value.labels is _labels(arg) for arg in args)
+        for arg in args:
+            if isinstance(arg, Windows) and value.labels is arg.selection.labels:
+                value = replace(value, drop_name=arg.drop_name)
         value = pruned(value)
         if changed and len(value) > 1:
             value = merged(value)
@@ -313,11 +313,6 @@ def _check_extension(function: str, args: list[Argument]) -> None:
             raise ExecutionError(
                 f"{arg.extension} modifier can only be used with: {allowed} - not with {function}"
             )
-
-
-def _refuse_histograms(selection: Selection) -> None:
-    if selection.histograms is not None and len(selection.histograms.time_ms):
-        raise ExecutionError("smoothed and anchored modifiers do not work with native histograms")
 
 
 def _reference(node: Expr) -> tuple[int, At | None]:

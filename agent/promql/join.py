@@ -15,13 +15,13 @@ from agent.promql import groupkernels
 from agent.promql.annotations import Annotations
 from agent.promql.cells import CellOperator
 from agent.promql.errors import ExecutionError
-from agent.promql.labelsets import SAME_LABELS, labels_text, merged
+from agent.promql.labelsets import METADATA, SAME_LABELS, labels_text, merged
 from agent.promql.selectors import holds_histogram, pruned
 from agent.promql.sets import any_of, signature, signatures, stacked, there
 from agent.promql.tree import ARITHMETIC, TRIMS, Binary, Matching
 from agent.promql.values import Matrix
 from agent.telemetry.frames import I64, Bool
-from agent.telemetry.labels import METRIC_NAME, LabelTable
+from agent.telemetry.labels import LabelTable
 
 _OPERATORS = ("+", "-", "*", "/", "^", "%", "atan2", "==", "!=", ">", "<", ">=", "<=")
 
@@ -54,7 +54,7 @@ def join(node: Binary, lhs: Matrix, rhs: Matrix, notes: Annotations, delayed: bo
     if node.bool_modifier and delayed:
         result = replace(result, labels=labels, drop_name=np.ones(len(many), np.bool_))
     else:
-        result = replace(result, labels=labels.drop((METRIC_NAME,)) if node.bool_modifier else labels)
+        result = replace(result, labels=labels.drop(METADATA) if node.bool_modifier else labels)
     return pruned(_unique(result, sides, many, one, matching))
 
 
@@ -193,7 +193,7 @@ def _with_histograms(
 def _result_labels(node: Binary, sides: _Sides, many: I64, one: I64) -> LabelTable:
     matching, table = node.matching, sides.many.labels.take(many)
     if node.op in ARITHMETIC:
-        table = table.drop((METRIC_NAME,))
+        table = table.drop(METADATA)
     if not matching.group:
         table = table.keep(matching.labels) if matching.on else table.drop(matching.labels)
     for name in matching.include:

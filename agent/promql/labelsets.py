@@ -9,38 +9,42 @@ import numpy as np
 
 from agent.promql import groupkernels
 from agent.promql.errors import ExecutionError
+from agent.promql.functions.kinds import Windows
 from agent.promql.selectors import dropped, holds_histogram
 from agent.promql.values import Matrix
 from agent.telemetry.frames import I64, Bool
 from agent.telemetry.labels import METRIC_NAME, Labels, LabelTable
 
 SAME_LABELS = "vector cannot contain metrics with the same labelset"
+# What describes a metric and goes where a result is no longer that metric.
+METADATA = (METRIC_NAME, "__type__", "__unit__")
 
 
 def without_names(table: LabelTable, rows: Bool) -> LabelTable:
-    """The sets, those of ``rows`` without a metric name."""
-    if METRIC_NAME not in table.names or not rows.any():
+    """The sets, those of ``rows`` without a metric name and what else describes the metric."""
+    places = [table.names.index(name) for name in METADATA if name in table.names]
+    if not places or not rows.any():
         return table
     if rows.all():
-        return table.drop((METRIC_NAME,))
+        return table.drop(METADATA)
     codes = table.codes.copy()
-    codes[rows, table.names.index(METRIC_NAME)] = -1
+    codes[np.ix_(np.flatnonzero(rows), np.array(places))] = -1
     return LabelTable(table.names, codes, table.values)
 
 
 def of_one_name(table: LabelTable) -> bool:
-    """Whether all sets have the same metric name, so that without it they still differ."""
-    if METRIC_NAME not in table.names:
-        return True
-    column = table.codes[:, table.names.index(METRIC_NAME)]
-    return len(column) < 2 or bool((column == column[0]).all())
+    """Whether all sets describe the same metric, so that without that they still differ."""
+    places = [table.names.index(name) for name in METADATA if name in table.names]
+    return len(table) < 2 or all(
+        bool((table.codes[:, place] == table.codes[0, place]).all()) for place in places
+    )
 
 
 def drop_now(matrix: Matrix) -> Matrix:
     """Without metric names; series that become the same are merged. Raises ExecutionError where they have
     values at the same step."""
     unique = of_one_name(matrix.labels)
-    bare = replace(matrix, labels=matrix.labels.drop((METRIC_NAME,)), drop_name=np.empty(0, np.bool_))
+    bare = replace(matrix, labels=matrix.labels.drop(METADATA), drop_name=np.empty(0, np.bool_))
     return bare if unique else merged(bare)
 
 
@@ -51,6 +55,16 @@ def drop_marked(matrix: Matrix) -> Matrix:
         return matrix
     bare = replace(matrix, labels=without_names(matrix.labels, marks), drop_name=np.empty(0, np.bool_))
     return bare if marks.all() and of_one_name(matrix.labels) else merged(bare)
+
+
+def unmarked(windows: Windows) -> Windows:
+    """``drop_marked`` of a range vector. Raises ExecutionError."""
+    if not windows.drop_name.any():
+        return windows
+    labels = without_names(windows.selection.labels, windows.drop_name)
+    if len(labels.group()[1]) < len(labels):
+        raise ExecutionError(SAME_LABELS)
+    return replace(windows, selection=replace(windows.selection, labels=labels))
 
 
 def merged(matrix: Matrix, problem: str = SAME_LABELS) -> Matrix:

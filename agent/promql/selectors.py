@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from agent.promql import kernels
+from agent.promql.errors import ExecutionError
 from agent.promql.functions.kinds import Windows
 from agent.promql.values import Grid, Histograms, Matrix, Selection
 from agent.telemetry.frames import F64, I64, Bool
@@ -59,15 +60,6 @@ def _with_histograms(
 def _taken(column: I64, rows: I64) -> I64:
     """``column[rows]``, anything where the row is -1."""
     return column[rows] if len(column) else np.zeros(rows.shape, np.int64)
-
-
-def smoothed(selection: Selection, ends_ms: I64, lookback_ms: int) -> Matrix:
-    """The interpolated value of every series at every step."""
-    fresh = without_stale(selection)
-    out = np.empty((len(fresh), len(ends_ms)))
-    present = np.empty(out.shape, np.bool_)
-    kernels.interpolate(fresh.offsets, fresh.time_ms, fresh.value, ends_ms, lookback_ms, out, present)
-    return pruned(Matrix(fresh.labels, out, present))
 
 
 def without_stale(selection: Selection) -> Selection:
@@ -165,8 +157,11 @@ def _moved(offsets: I64, rows: I64) -> tuple[I64, I64]:
 
 
 def _extended(windows: Windows) -> Selection:
-    """The one window of an ``anchored`` or ``smoothed`` selector: with a sample at each end of the range."""
+    """The one window of an ``anchored`` or ``smoothed`` selector: with a sample at each end of the range. Raises
+    ExecutionError where it holds histograms."""
     selection, end = windows.selection, int(windows.ends_ms[0])
+    if selection.histograms is not None and len(selection.histograms.time_ms):
+        raise ExecutionError(f"{windows.extension} modifier is not supported with histograms")
     begin, back = end - windows.range_ms, windows.lookback_ms
     smooth = windows.extension == "smoothed"
     rows, times, values = [], [], []

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -112,9 +113,8 @@ def _body(kernel: Callable[..., Any], what: int, correct: Correct) -> Body:
     def body(call: Call, arguments: Sequence[Argument]) -> Result:
         windows = range_vector(arguments)
         if windows.extension:
-            value, present = run(anchored_events, windows, windows.lookback_ms, what)
-        else:
-            value, present = run(kernel, windows, what)
+            return _anchored(windows, what)
+        value, present = run(kernel, windows, what)
         result = Matrix(windows.selection.labels, value, present)
         for series in mixed(windows):
             for step in np.flatnonzero(series.has_histogram).tolist():
@@ -126,6 +126,19 @@ def _body(kernel: Callable[..., Any], what: int, correct: Correct) -> Body:
         return result
 
     return body
+
+
+def _anchored(windows: Windows, what: int) -> Matrix:
+    """changes or resets from the anchor on, which is the last sample up to the beginning, of either kind."""
+    value, present = run(anchored_events, windows, windows.lookback_ms, what)
+    for series in mixed(replace(windows, range_ms=windows.range_ms + windows.lookback_ms)):
+        for step in np.flatnonzero(series.has_histogram).tolist():
+            samples = series.latest(windows.selection, step)
+            begin = int(windows.ends_ms[step]) - windows.range_ms
+            inside = sum(time > begin for time, _ in samples)
+            present[series.row, step] = inside > 0
+            value[series.row, step] = _events([one for _, one in samples[-(inside + 1) :]], what)
+    return Matrix(windows.selection.labels, value, present)
 
 
 def _count(windows: Windows, series: Mixed, step: int) -> int:
@@ -169,10 +182,13 @@ def _last_time(windows: Windows, series: Mixed, step: int) -> float:
 
 def _counting(what: int) -> Correct:
     def count(windows: Windows, series: Mixed, step: int) -> int:
-        samples = [sample for _, sample in series.latest(windows.selection, step)]
-        return sum(_is_event(sample, before, what) for before, sample in pairwise(samples))
+        return _events([sample for _, sample in series.latest(windows.selection, step)], what)
 
     return count
+
+
+def _events(samples: Sequence[Any], what: int) -> int:
+    return sum(_is_event(sample, before, what) for before, sample in pairwise(samples))
 
 
 def _is_event(sample: Any, before: Any, what: int) -> bool:

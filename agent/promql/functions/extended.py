@@ -150,9 +150,9 @@ class _Histograms:
             right = self._between(last - 1, end)
         if not self._is_counter and not left.hint == right.hint == CounterReset.GAUGE:
             self.voice.not_a_gauge()
-        rise = self._sub(right, left)
+        rise = _sub(right, left, self.voice)
         for lost in self._lost(first, last, left, right, begin):
-            rise = self._add(rise, lost)
+            rise = _add(rise, lost, self.voice)
         return rise.hinted(CounterReset.GAUGE).compact()
 
     def _fit(self, first: int, last: int) -> bool:
@@ -166,15 +166,12 @@ class _Histograms:
 
     def _between(self, row: int, at_ms: int) -> FloatHistogram:
         """On the line from one row to the next."""
-        before: FloatHistogram = self._samples[row]
-        after: FloatHistogram = self._samples[row + 1]
+        pair: tuple[FloatHistogram, FloatHistogram] = (self._samples[row], self._samples[row + 1])
         from_ms, to_ms = int(self._time_ms[row]), int(self._time_ms[row + 1])
         if at_ms in (from_ms, to_ms):
-            return before if at_ms == from_ms else after
+            return pair[at_ms == to_ms]
         part = (at_ms - from_ms) / (to_ms - from_ms)
-        if self._is_counter and after.detect_reset(before):
-            return after.mul(part)
-        return self._add(self._sub(after, before).mul(part), before)
+        return between(*pair, part, self.voice, is_counter=self._is_counter)
 
     def _lost(
         self, first: int, last: int, left: FloatHistogram, right: FloatHistogram, begin: int
@@ -196,14 +193,26 @@ class _Histograms:
             before = sample
         return lost
 
-    def _add(self, one: FloatHistogram, other: FloatHistogram) -> FloatHistogram:
-        combined = one.add(other)
-        if combined.reconciled:
-            self.voice.reconciled(native.ADDITION)
-        return combined.histogram
 
-    def _sub(self, one: FloatHistogram, other: FloatHistogram) -> FloatHistogram:
-        combined = one.sub(other)
-        if combined.reconciled:
-            self.voice.reconciled(native.SUBTRACTION)
-        return combined.histogram
+def between(
+    before: FloatHistogram, after: FloatHistogram, part: float, voice: native.Voice, *, is_counter: bool
+) -> FloatHistogram:
+    """``part`` of the way from one histogram to the next; from zero where a counter was reset between them.
+    Raises IncompatibleSchemas."""
+    if is_counter and after.detect_reset(before):
+        return after.mul(part)
+    return _add(_sub(after, before, voice).mul(part), before, voice)
+
+
+def _add(one: FloatHistogram, other: FloatHistogram, voice: native.Voice) -> FloatHistogram:
+    combined = one.add(other)
+    if combined.reconciled:
+        voice.reconciled(native.ADDITION)
+    return combined.histogram
+
+
+def _sub(one: FloatHistogram, other: FloatHistogram, voice: native.Voice) -> FloatHistogram:
+    combined = one.sub(other)
+    if combined.reconciled:
+        voice.reconciled(native.SUBTRACTION)
+    return combined.histogram

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+import numpy as np
+
 from agent.promql.values import Grid, Matrix, Selection
-from agent.telemetry.frames import F64, I64
+from agent.telemetry.frames import F64, I64, Bool
 
 
 class Notes(Protocol):
@@ -28,13 +30,17 @@ class Windows:
 
     ``extension`` is "", ``anchored`` or ``smoothed``; the functions that know the two (rate, increase, delta;
     changes and resets only the first) then look at samples up to ``lookback_ms`` before the range as well,
-    under ``smoothed`` also as far behind it, and the selection has to reach so far."""
+    under ``smoothed`` also as far behind it, and the selection has to reach so far.
+
+    ``drop_name`` marks the series of a subquery whose metric name goes at the end of the query; empty where
+    there are none."""
 
     selection: Selection
     ends_ms: I64
     range_ms: int
     extension: str = ""
     lookback_ms: int = 0
+    drop_name: Bool = field(default_factory=lambda: np.empty(0, np.bool_))
 
 
 @dataclass(frozen=True, slots=True)
