@@ -15,7 +15,8 @@ import numpy as np
 import structlog
 
 from agent.detection.detectors.resources import watched
-from agent.detection.red import RedAccumulator, RedBins
+from agent.detection.meshred import MeshRed
+from agent.detection.red import NO_BINS, RedAccumulator, RedBins
 from agent.detection.redstore import RedStore
 from agent.errors import NotFound
 from agent.settings import StreamSettings
@@ -36,19 +37,23 @@ STEP_RECORDS = 16  # so many records are applied at one watermark
 
 @dataclass(frozen=True, slots=True)
 class Increment:
-    """What came to one tenant since the increment before, for the detectors."""
+    """What came to one tenant since the increment before, for the detectors. ``red`` is of the services' own
+    spans, ``mesh`` of what proxies tell of services, whose spans may lie in other streams."""
 
     tenant: str
     watermark_ns: int
     red: RedBins
     metrics: MetricFrame
+    mesh: RedBins = NO_BINS
 
 
 @dataclass(slots=True)
 class Tenant:
     window: TenantWindow
+    mesh: MeshRed
     red: RedAccumulator = field(default_factory=RedAccumulator)
     store: RedStore = field(default_factory=RedStore)
+    mesh_store: RedStore = field(default_factory=RedStore)
     last_received_ns: int = 0
     since_ns: int = 0  # event time at which the window began, or was made anew
     patience: int = 1  # after how many windows of event time it may be made anew
@@ -94,7 +99,10 @@ class Stream:
     @property
     def crowded(self) -> bool:
         """Whether so much waits for ``drain`` that it should not wait for a detector."""
-        return any(tenant.red.crowded or tenant.window.fresh_crowded for tenant in self.tenants.values())
+        return any(
+            tenant.red.crowded or tenant.mesh.crowded or tenant.window.fresh_crowded
+            for tenant in self.tenants.values()
+        )
 
     def follow(self, position: int) -> Iterator[tuple[TenantWindow, Applied]]:
         """Apply the log up to ``position``, a record a step; yields what went into which window."""
@@ -134,11 +142,12 @@ class Stream:
         """What came since the last drain, a tenant each; nothing for tenants that were quiet."""
         drained = []
         for name, tenant in self.tenants.items():
-            bins = tenant.red.drain()
+            bins, mesh = tenant.red.drain(), tenant.mesh.drain(tenant.window.watermark_ns)
             tenant.store.add(bins)
-            if tenant.window.fresh_samples or len(bins):
+            tenant.mesh_store.add(mesh)
+            if tenant.window.fresh_samples or len(bins) or len(mesh):
                 metrics = tenant.window.take_fresh_metrics()
-                drained.append(Increment(name, tenant.window.watermark_ns, bins, metrics))
+                drained.append(Increment(name, tenant.window.watermark_ns, bins, metrics, mesh))
         return drained
 
     def outgrown(self) -> list[str]:
@@ -199,9 +208,11 @@ class Stream:
 
     def _tenant(self, name: str) -> Tenant:
         if name not in self.tenants:
-            feed = MetricFeed(self._settings, self._blocks / name, watched, self._translation)
+            mesh = MeshRed(name)
+            folder = self._blocks / name
+            feed = MetricFeed(self._settings, folder, watched, self._translation, mesh.observe)
             feed.window.use(self._policy)
-            self.tenants[name] = Tenant(TenantWindow(name, self.number, self._settings, feed))
+            self.tenants[name] = Tenant(TenantWindow(name, self.number, self._settings, feed), mesh)
         return self.tenants[name]
 
     def _advance(self) -> None:

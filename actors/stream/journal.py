@@ -51,6 +51,7 @@ class Journal:
 
 def increment_bytes(increment: Increment) -> int:
     """What an increment weighs, about."""
-    columns = [getattr(part, f.name) for part in (increment.red, increment.metrics) for f in fields(part)]
-    tables = len(increment.red.keys) + len(increment.metrics.series)
+    parts = increment.red, increment.metrics, increment.mesh
+    columns = [getattr(part, f.name) for part in parts for f in fields(part)]
+    tables = len(increment.red.keys) + len(increment.metrics.series) + len(increment.mesh.keys)
     return TABLE_ENTRY_BYTES * (1 + tables) + sum(c.nbytes for c in columns if isinstance(c, np.ndarray))

@@ -25,7 +25,8 @@ def rebuilt(stream: Stream, name: str, settings: StreamSettings, reader: LogRead
     applies nothing until the result is in its place."""
     old = stream.tenants[name]
     window = TenantWindow(name, stream.number, settings, old.window.metrics, replayed=True)
-    fresh = Tenant(window, store=old.store, last_received_ns=old.last_received_ns)
+    fresh = Tenant(window, old.mesh, store=old.store, mesh_store=old.mesh_store)
+    fresh.last_received_ns = old.last_received_ns
     low = old.window.low_position
     for done, record in enumerate(reader.read(stream.position if low is None else low, stream.position)):
         if record.meta.tenant == name:

@@ -20,12 +20,16 @@ from agent.windows.metrics.owners import NS_PER_MS, Register, SeriesOwners
 from agent.windows.metrics.window import MetricLimits, MetricWindow
 from agent.windows.sources import Sources
 
+# Whoever follows the samples of a window: gets it, the ids of a record's series, negative for those that were
+# left out, and the record; a record that is read again comes again.
+Follower = Callable[[MetricWindow, I32, SampleBatch], None]
+
 DESCRIBED_NS = 3600 * 1_000_000_000  # a series of OTLP is described again after so much event time
 
 
 class MetricFeed:
     """``folder`` is where the blocks lie; those that are there already are taken in. ``watches`` tells by the
-    name of a metric whether the detectors look at it."""
+    name of a metric whether the detectors look at it; ``follower`` is given all samples."""
 
     def __init__(
         self,
@@ -33,8 +37,10 @@ class MetricFeed:
         folder: Path,
         watches: Callable[[str], bool],
         translation: Translation,
+        follower: Follower,
     ) -> None:
         self._watches = watches
+        self._follower = follower
         limits = MetricLimits(max_series=settings.max_series, block_ms=round(settings.metric_block_s * 1000))
         self.window = MetricWindow(limits, decode_histograms)
         self._folder = folder
@@ -48,6 +54,7 @@ class MetricFeed:
         """Samples of remote write, scraping and rules. The ids of their series, which ``owners`` has learnt;
         none where nothing of it is new, unless it is replayed."""
         appended = self.window.append(batch, position)
+        self._follower(self.window, appended.series, batch)
         if not appended.samples and not replayed:
             return appended.series[:0]
         if len(batch.time_ms):
@@ -58,7 +65,8 @@ class MetricFeed:
         """Rows of OTLP. Reading them again defines their series again: they need no older definitions, and
         say nothing about those that series of Prometheus need."""
         translated = self._otlp.translate(batch, rows, position)
-        self.window.append(replace(translated, defined_since=translated.defined_since[:0]), position)
+        samples = replace(translated, defined_since=translated.defined_since[:0])
+        self._follower(self.window, self.window.append(samples, position).series, samples)
 
     def owners(self, sources: Sources, register: Register) -> SeriesOwners:
         return SeriesOwners(self.window, sources, self._watches, register)
