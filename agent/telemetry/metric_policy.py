@@ -14,9 +14,16 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from agent.telemetry.labels import METRIC_NAME
+import msgspec
+import numpy as np
+
+from agent.errors import Malformed
+from agent.telemetry.frames import I32
+from agent.telemetry.labels import METRIC_NAME, LabelTable
 
 MAX_REMEMBERED = 100_000  # names whose rules are known; beyond it they are looked up anew
+NO_RULE = -1
+SERVICE_LABELS = ("job", "service", "service_name")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +44,11 @@ class MetricRule:
         )
 
     @property
+    def asks_labels(self) -> bool:
+        """Whether the name alone does not tell if a series is meant."""
+        return bool(self.service or self.labels)
+
+    @property
     def weight(self) -> tuple[bool, int, bool, int]:
         """The larger, the more telling."""
         return "*" not in self.pattern, len(self.pattern), bool(self.service), len(self.labels)
@@ -49,14 +61,15 @@ class MetricPolicy:
         self.version = version
         self.rules = tuple(sorted(rules, key=lambda rule: rule.weight, reverse=True))
         self._patterns = [_compiled(rule.pattern) for rule in self.rules]
-        self._by_name: dict[str, tuple[MetricRule, ...]] = {}
+        self._by_name: dict[str, tuple[int, ...]] = {}
 
     def __reduce__(self) -> tuple[type[MetricPolicy], tuple[tuple[MetricRule, ...], int]]:
         return type(self), (self.rules, self.version)
 
     def rule_of(self, labels: Mapping[str, str]) -> MetricRule | None:
         """The rule that decides on a series; None where there is none."""
-        return next((r for r in self.rules_of_name(labels.get(METRIC_NAME, "")) if r.fits(labels)), None)
+        place = self._place_of(labels)
+        return self.rules[place] if place != NO_RULE else None
 
     def keeps(self, labels: Mapping[str, str]) -> bool:
         """Whether samples of the series are taken in."""
@@ -65,13 +78,57 @@ class MetricPolicy:
 
     def rules_of_name(self, name: str) -> tuple[MetricRule, ...]:
         """The rules that fit a name, the most telling first; mostly none, which spares looking at labels."""
+        return tuple(self.rules[place] for place in self._places(name))
+
+    def decide(self, sets: LabelTable) -> I32:
+        """The place in ``rules`` of the rule that decides on each label set, NO_RULE where there is none: what
+        ``rule_of`` says, at the cost of the distinct names, and of the distinct values of those labels that
+        rules of a name ask for."""
+        by_name, named = sets.keep([METRIC_NAME]).group()
+        chains = [self._places(name) for name in named.column(METRIC_NAME)]
+        found = np.asarray([next(iter(chain), NO_RULE) for chain in chains], np.int32)[by_name]
+        asking = [bool(chain) and self.rules[chain[0]].asks_labels for chain in chains]
+        rows = np.flatnonzero(np.asarray(asking, np.bool_)[by_name])
+        if len(rows):
+            rules = [
+                self.rules[place] for chain, ask in zip(chains, asking, strict=True) if ask for place in chain
+            ]
+            asked = {name for rule in rules for name in rule.labels}
+            by_set, distinct = sets.take(rows).keep({METRIC_NAME, *SERVICE_LABELS, *asked}).group()
+            each = [self._place_of(dict(distinct.row(i))) for i in range(len(distinct))]
+            found[rows] = np.asarray(each, np.int32)[by_set]
+        return found
+
+    def to_json(self) -> bytes:
+        return msgspec.json.encode(_Kept(self.version, self.rules))
+
+    @classmethod
+    def from_json(cls, content: bytes) -> MetricPolicy:
+        """What ``to_json`` wrote. Raises ``Malformed`` for anything else."""
+        try:
+            kept = msgspec.json.decode(content, type=_Kept)
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            raise Malformed("bad_metric_policy", f"this is no policy of metrics: {error}") from None
+        return cls(kept.rules, kept.version)
+
+    def _place_of(self, labels: Mapping[str, str]) -> int:
+        places = self._places(labels.get(METRIC_NAME, ""))
+        return next((place for place in places if self.rules[place].fits(labels)), NO_RULE)
+
+    def _places(self, name: str) -> tuple[int, ...]:
+        """The rules that fit a name, by their places."""
         found = self._by_name.get(name)
         if found is None:
             if len(self._by_name) >= MAX_REMEMBERED:
                 self._by_name.clear()
-            pairs = zip(self.rules, self._patterns, strict=True)
-            found = self._by_name[name] = tuple(rule for rule, pattern in pairs if pattern.fullmatch(name))
+            fits = [pattern.fullmatch(name) is not None for pattern in self._patterns]
+            found = self._by_name[name] = tuple(place for place, fit in enumerate(fits) if fit)
         return found
+
+
+class _Kept(msgspec.Struct, frozen=True):
+    version: int
+    rules: tuple[MetricRule, ...]
 
 
 class State(StrEnum):
@@ -115,5 +172,5 @@ def _compiled(pattern: str) -> re.Pattern[str]:
 
 def _services(labels: Mapping[str, str]) -> set[str]:
     """What a series may be said to come from: its job, with and without the namespace, and its service."""
-    job = labels.get("job", "")
-    return {job, job.rpartition("/")[2], labels.get("service", ""), labels.get("service_name", "")}
+    job, *others = (labels.get(name, "") for name in SERVICE_LABELS)
+    return {job, job.rpartition("/")[2], *others}

@@ -11,7 +11,7 @@ from agent.telemetry.frames import I32, U64
 from agent.telemetry.wire import hash_bytes
 from agent.windows.metrics.blocks import BlockFile
 from agent.windows.metrics.recent import Recent
-from agent.windows.metrics.sealed import Block, make_block
+from agent.windows.metrics.sealed import Block, make_block, padded
 
 
 @njit(cache=True, nogil=True)
@@ -35,8 +35,7 @@ def attach(recent: Recent, files: Sequence[BlockFile]) -> list[Block]:
             ids = known[digest]
             parts.append(ids)
             recent.head.seen_between(ids[ids >= 0], int(lows[group]), int(highs[group]))
-        ids = np.concatenate(parts) if parts else np.empty(0, np.int32)
-        blocks.append(make_block(file, ids, blocks[-1] if blocks else None))
+        blocks.append(make_block(file, padded(parts), blocks[-1] if blocks else None))
     return blocks
 
 

@@ -210,7 +210,7 @@ def encode_times(offsets: I64, time_ms: I64) -> bytes:
     index, chosen = np.empty(series, np.int32), np.empty(series, np.int32)
     chosen = chosen[: _same_times(time_ms, offsets, index, chosen)]
     starts, counts = offsets[chosen], np.diff(offsets)[chosen]
-    rows = _ranges(starts, counts)
+    rows = ranges(starts, counts)
     steps = np.diff(time_ms[rows], prepend=0)
     begin = _starts(counts)[counts > 0]
     rest = np.ones(len(steps), np.bool_)
@@ -304,6 +304,6 @@ def _starts(counts: I64 | I32) -> I64:
     return ends - counts
 
 
-def _ranges(starts: I64, counts: I64) -> I64:
+def ranges(starts: I64, counts: I64) -> I64:
     """The numbers ``starts[i] .. starts[i] + counts[i] - 1``, one range behind the other."""
     return np.arange(int(counts.sum()), dtype=np.int64) + np.repeat(starts - _starts(counts), counts)

@@ -3,16 +3,18 @@
 A row is a group of up to ``GROUP_SERIES`` series, ordered by metric name, so that a query touches few rows.
 Numbers travel in binary columns (``agent.windows.metrics.blockcodec``: pcodec standalone columns, packed);
 labels are the canonical bytes of ``agent.telemetry.labels``. A file is written beside, synced, then renamed:
-it is whole or it is not there.
+it is whole or it is not there. A thinner block takes the name of the one that it replaces: whoever opens the
+folder finds the one or the other. (The oldest time in the name is then that of the first writing.)
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import struct
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -28,9 +30,10 @@ from agent.windows.metrics.blockcodec import Group, decode_group, pack, unpack
 
 GROUP_SERIES = 512
 GROUPS_A_ROW_GROUP = 8
-SUFFIX = ".parquet"
+SUFFIX, BESIDE = ".parquet", ".writing"
 FORMAT = "kubechat-obs metric block 1"
 _META = b"kubechat_obs"
+_ITEM = struct.Struct("<iqi")  # series, time, size
 
 Item = tuple[int, int, bytes]  # series of the group, time in ms, content
 
@@ -76,7 +79,7 @@ class BlockInfo:
 @dataclass(frozen=True, slots=True)
 class GroupRow:
     """A group as it is written. ``labels`` are the sizes of the canonical label sets as int32 and the sets,
-    packed; ``times_ms`` the oldest and newest of its samples."""
+    packed; ``times_ms`` the oldest and newest of its samples; items as ``content_of`` packs them."""
 
     series: int
     labels: bytes
@@ -84,29 +87,17 @@ class GroupRow:
     times_ms: tuple[int, int]
     times: bytes
     values: bytes
-    histograms: Sequence[Item]
-    exemplars: Sequence[Item]
+    histograms: bytes
+    exemplars: bytes
 
 
 def write_block(folder: Path, cut_ms: int, position: int, groups: Iterable[GroupRow]) -> Path | None:
     """Write the groups as one block; None where there are none. Raises OSError when the disk refuses."""
     folder.mkdir(parents=True, exist_ok=True)
-    beside = folder / f"{cut_ms}.writing"
-    tally = _Tally()
+    beside = folder / f"{cut_ms}{BESIDE}"
     try:
-        with beside.open("wb") as file:
-            with pq.ParquetWriter(
-                file, SCHEMA, compression=_COMPRESSION, use_dictionary=False, write_statistics=False
-            ) as writer:
-                for rows in _batched(groups, GROUPS_A_ROW_GROUP):
-                    for row in rows:
-                        tally.add(row)
-                    writer.write_table(pa.Table.from_pylist([_record(row) for row in rows], SCHEMA))
-                info = tally.info(cut_ms, position)
-                writer.add_key_value_metadata({_META.decode(): json.dumps(_footer(info))})
-            file.flush()
-            os.fsync(file.fileno())
-        if not tally.groups:
+        info = _write(beside, cut_ms, position, groups)
+        if info is None:
             return None
         path = folder / f"{info.start_ms}_{info.cut_ms}{SUFFIX}"
         beside.rename(path)
@@ -116,11 +107,51 @@ def write_block(folder: Path, cut_ms: int, position: int, groups: Iterable[Group
         beside.unlink(missing_ok=True)
 
 
+def rewrite_block(path: Path, cut_ms: int, position: int, groups: Iterable[GroupRow]) -> BlockFile | None:
+    """Put a block of these groups in the place of another; where there are none the file goes. Raises OSError
+    when the disk refuses: the old one stays."""
+    beside = path.with_suffix(BESIDE)
+    fresh = None
+    try:
+        if _write(beside, cut_ms, position, groups):
+            fresh = BlockFile(beside)
+            beside.rename(path)
+            fresh.path = path
+        else:
+            path.unlink(missing_ok=True)
+        _sync_folder(path.parent)
+        return fresh
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def _write(beside: Path, cut_ms: int, position: int, groups: Iterable[GroupRow]) -> BlockInfo | None:
+    """Write and sync a file of its own; None where there are no groups."""
+    tally = _Tally()
+    with beside.open("wb") as file:
+        with pq.ParquetWriter(
+            file, SCHEMA, compression=_COMPRESSION, use_dictionary=False, write_statistics=False
+        ) as writer:
+            for rows in _batched(groups, GROUPS_A_ROW_GROUP):
+                for row in rows:
+                    tally.add(row)
+                writer.write_table(pa.Table.from_pylist([_record(row) for row in rows], SCHEMA))
+            info = tally.info(cut_ms, position)
+            writer.add_key_value_metadata({_META.decode(): json.dumps(_footer(info))})
+        file.flush()
+        os.fsync(file.fileno())
+    return info if tally.groups else None
+
+
 class BlockFile:
-    """A block, open for reading. Thread-safe. Raises ``CorruptLog`` for a file that is none."""
+    """A block, open for reading. Thread-safe. Raises ``CorruptLog`` for a file that is none. ``serial`` tells
+    files apart that were at one path one after the other."""
+
+    _serials = itertools.count()
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.serial = next(self._serials)
         self._lock = threading.Lock()
         try:
             self._file = pq.ParquetFile(path, memory_map=True)
@@ -153,7 +184,17 @@ class BlockFile:
     def items(self, group: int, kind: str) -> list[Item]:
         """The ``histograms`` or ``exemplars`` of a group."""
         (content,) = self._cells(group, [kind])
-        return _items_of(content)
+        return items_of(content)
+
+    def rows(self) -> Iterator[GroupRow]:
+        """All groups, as they were written."""
+        for number in range(self._file.num_row_groups):
+            with self._lock:
+                table = self._file.read_row_group(number, use_threads=False)
+            for row in table.to_pylist():
+                row.pop("labels_hash")
+                times_ms = row.pop("min_time_ms"), row.pop("max_time_ms")
+                yield GroupRow(times_ms=times_ms, **row)
 
     def _cells(self, group: int, columns: list[str]) -> list[memoryview]:
         with self._lock:
@@ -164,7 +205,7 @@ class BlockFile:
 
 def block_files(folder: Path) -> list[Path]:
     """The block files of a folder; what was not finished is deleted."""
-    for beside in folder.glob("*.writing"):
+    for beside in folder.glob(f"*{BESIDE}"):
         beside.unlink(missing_ok=True)
     return sorted(folder.glob(f"*{SUFFIX}"))
 
@@ -178,8 +219,8 @@ class _Tally:
         self.groups += 1
         self.series += row.series
         self.samples += row.samples
-        self.histograms += len(row.histograms)
-        self.exemplars += len(row.exemplars)
+        self.histograms += _item_count(row.histograms)
+        self.exemplars += _item_count(row.exemplars)
         self.low, self.high = min(self.low, row.times_ms[0]), max(self.high, row.times_ms[1])
 
     def info(self, cut_ms: int, position: int) -> BlockInfo:
@@ -207,26 +248,31 @@ def _record(row: GroupRow) -> dict[str, Any]:
         "labels": row.labels,
         "times": row.times,
         "values": row.values,
-        "histograms": _content_of(row.histograms),
-        "exemplars": _content_of(row.exemplars),
+        "histograms": row.histograms,
+        "exemplars": row.exemplars,
     }
 
 
-def _content_of(items: Sequence[Item]) -> bytes:
+def content_of(items: Sequence[Item]) -> bytes:
     """Series, time and size of every item, then what is in them."""
-    heads = b"".join(struct.pack("<iqi", series, time, len(content)) for series, time, content in items)
+    heads = b"".join(_ITEM.pack(series, time, len(content)) for series, time, content in items)
     return pack([heads, b"".join(content for _, _, content in items)]) if items else b""
 
 
-def _items_of(content: memoryview) -> list[Item]:
+def items_of(content: bytes | memoryview) -> list[Item]:
+    """What ``content_of`` was given."""
     if not len(content):
         return []
     heads, contents = unpack(content)
     items, at = [], 0
-    for series, time, size in struct.iter_unpack("<iqi", heads):
+    for series, time, size in _ITEM.iter_unpack(heads):
         items.append((series, time, contents[at : at + size]))
         at += size
     return items
+
+
+def _item_count(content: bytes) -> int:
+    return len(unpack(content)[0]) // _ITEM.size if content else 0
 
 
 def _batched(groups: Iterable[GroupRow], size: int) -> Iterable[list[GroupRow]]:

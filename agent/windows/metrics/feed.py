@@ -41,10 +41,13 @@ class MetricFeed:
     ) -> None:
         self._watches = watches
         self._follower = follower
-        limits = MetricLimits(max_series=settings.max_series, block_ms=round(settings.metric_block_s * 1000))
+        limits = MetricLimits(
+            max_series=settings.max_series,
+            block_ms=round(settings.metric_block_s * 1000),
+            retention_ms=round(settings.metric_retention_s * 1000),
+        )
         self.window = MetricWindow(limits, decode_histograms)
         self._folder = folder
-        self._retention_ns = round(settings.metric_retention_s * 1e9)
         self._otlp = OtlpSeries(settings.max_series, translation)
         self._described_ns = 0
         if folder.exists():
@@ -72,16 +75,23 @@ class MetricFeed:
         return SeriesOwners(self.window, sources, self._watches, register)
 
     def advance(self, watermark_ns: int) -> None:
-        """Let go of what is older than the retention."""
+        """Let go of what is older than it is kept."""
         if watermark_ns - self._described_ns > DESCRIBED_NS:
             self._described_ns = watermark_ns
             self._otlp.forget()
-        if watermark_ns > self._retention_ns:
-            self.window.evict_before((watermark_ns - self._retention_ns) // NS_PER_MS)
+        if watermark_ns > 0:  # else nothing has come yet
+            self.window.advance(watermark_ns // NS_PER_MS)
 
     def seal_due(self, watermark_ns: int) -> int | None:
         """Up to which time, in ms, ``seal`` should be asked to; None where nothing is due."""
         return self.window.seal_due(watermark_ns // NS_PER_MS)
+
+    def thin_due(self) -> bool:
+        return self.window.thin_due()
+
+    def thin(self) -> None:
+        """Take what is no longer kept out of the blocks. As for ``seal``."""
+        self.window.thin()
 
     def seal(self, cut_ms: int) -> None:
         """Write what is older to a block. Takes seconds and lets records be applied meanwhile; raises

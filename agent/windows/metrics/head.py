@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from numba import njit
 
 from agent.telemetry.frames import F64, I32, I64, U64
 from agent.windows.metrics import chunks
@@ -12,6 +13,13 @@ from agent.windows.metrics.seriestable import SeriesTable
 FREE_STEP = 1 << 14  # series whose chunks are freed in one go
 REASONS = {"duplicate": chunks.DUPLICATE, "too_old": chunks.TOO_OLD, "no_room": chunks.NO_ROOM}
 _NEVER = int(chunks.NEVER)
+
+
+@njit(cache=True, nogil=True)
+def _free_below(s, first, floor_ms, cut_ms):  # type: ignore[no-untyped-def]
+    for i in range(len(floor_ms)):
+        if floor_ms[i] > cut_ms:
+            chunks.free_before(s, first + i, first + i + 1, floor_ms[i])
 
 
 class Head:
@@ -117,3 +125,8 @@ class Head:
     def free_before(self, time_ms: int, first: int, behind: int) -> None:
         """Give the chunks back whose samples are all older, of series ``first`` to ``behind - 1``."""
         chunks.free_before(self._chunks, first, behind, time_ms)
+
+    def free_below(self, floor_ms: I64, first: int, cut_ms: int) -> None:
+        """The same of the series from ``first`` on with a time for each; where that is not above ``cut_ms``,
+        everything was given back already."""
+        _free_below(self._chunks, first, floor_ms, cut_ms)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from agent.telemetry.frames import I32
+from agent.telemetry.frames import I32, I64
 
 ITEM_BYTES = 120  # of one item beside its content, about
 
@@ -68,10 +68,12 @@ class TimedLists:
         """The ids that have items."""
         return list(self._series)
 
-    def drop_before(self, time_ms: int) -> None:
+    def drop_before(self, time_ms: int | I64) -> None:
+        """Let go of what is older than one time, or than one for each series by its id."""
         for series in list(self._series):
             items = self._series[series]
-            self._drop(items, bisect_left(items.time_ms, time_ms))
+            oldest = time_ms if isinstance(time_ms, int) else int(time_ms[series])
+            self._drop(items, bisect_left(items.time_ms, oldest))
             if not items.time_ms:
                 del self._series[series]
 

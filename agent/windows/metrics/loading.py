@@ -11,6 +11,7 @@ import numpy as np
 
 from agent.promql.values import Matcher
 from agent.telemetry.labels import encode_labels, hash_labels, labels_of
+from agent.telemetry.metric_policy import MetricPolicy, MetricRule
 from agent.telemetry.samples import SampleBatch
 from agent.windows.metrics.window import MetricLimits, MetricWindow
 
@@ -29,7 +30,9 @@ def load_kernels() -> None:
             window.series([], 0, 60_000)
             window.label_names([Matcher("a", "!=", "")])
             window.label_values("a", [Matcher("a", "!=", "")])
-            window.evict_before(20_000)
+            window.use(MetricPolicy([MetricRule("loading", retention_ms=30_000)], 1))
+            window.advance(60_000)
+            window.select([], 0, 60_000)
 
 
 def _as_they_are(contents: Sequence[bytes]) -> Sequence[bytes]:

@@ -7,23 +7,23 @@ from collections import Counter
 
 import numpy as np
 
-from agent.telemetry.frames import I32, I64, U8, U64, Bool
+from agent.telemetry.frames import I32, I64, U8, U64
 from agent.telemetry.labels import METRIC_NAME
-from agent.telemetry.metric_policy import MetricPolicy
 from agent.telemetry.samples import SampleBatch
 from agent.windows.metrics.head import Head
 from agent.windows.metrics.index import LabelIndex, well_formed
 from agent.windows.metrics.lists import TimedLists
 from agent.windows.metrics.positions import LogPositions
+from agent.windows.metrics.retention import Retention
 
 EXEMPLARS_A_SERIES = 128
 UNKNOWN, OUT = -1, -2  # in place of an id: no such series; one that the policy keeps out
 
 
 class Recent:
-    """Not thread-safe, but for reading ``index``."""
+    """Not thread-safe, but for reading ``index``. ``retention`` is on the series of that."""
 
-    def __init__(self, max_series: int) -> None:
+    def __init__(self, max_series: int, retention: Retention) -> None:
         self.head = Head(max_series)
         self.index = LabelIndex()
         self.histograms = TimedLists()
@@ -32,12 +32,12 @@ class Recent:
         self.metadata: dict[str, dict[str, str]] = {}
         self.max_time_ms: int | None = None
         self._left_out: Counter[str] = Counter()
-        self._policy = MetricPolicy()
-        self._muted: Bool = np.zeros(0, np.bool_)  # the series whose samples the policy keeps out
+        self.retention = retention
 
     @property
     def nbytes(self) -> int:
-        return self.head.nbytes + self.index.nbytes + self.histograms.nbytes + self.exemplars.nbytes
+        parts = (self.head, self.index, self.histograms, self.exemplars, self.retention)
+        return sum(part.nbytes for part in parts)
 
     @property
     def left_out(self) -> Counter[str]:
@@ -51,7 +51,7 @@ class Recent:
         old = self.head.refused()["too_old"]
         self._define(batch, position)
         ids = self.head.table.find(batch.series_hash)
-        if self._policy.rules:
+        if self.retention:
             ids = self._kept_in(batch, ids)
         added = self.head.append(ids, batch.sample_count, batch.time_ms, batch.value)
         if (ids < 0).any():
@@ -67,11 +67,6 @@ class Recent:
         self._note(batch, position)
         return ids, added
 
-    def use(self, policy: MetricPolicy) -> None:
-        """From now on, take the samples that a policy keeps."""
-        self._policy, self._muted = policy, self._muted[:0]
-        self._mute()
-
     def adopt(self, hashes: U64, raw: U8, off: I64, size: I64) -> I32:
         """The ids of series that a block tells of; new ones are added while there is room, else -1."""
         ids = self.head.table.find(hashes)
@@ -82,8 +77,8 @@ class Recent:
             ids[rows] = self.head.add(hashes[rows], 0)
         return ids
 
-    def outlived(self, time_ms: int) -> I32:
-        """The series that have something since a time, or whose definition the log will not repeat."""
+    def outlived(self, time_ms: I64) -> I32:
+        """The series that have something since a time each, or whose definition the log will not repeat."""
         every = np.arange(len(self.head), dtype=np.int32)
         _, last = self.head.lifetimes(every)
         return every[(last >= time_ms) | (self.head.defined_at() >= self.positions.defined_since)]
@@ -93,7 +88,7 @@ class Recent:
         places = [(int(old), new) for new, old in enumerate(ids.tolist())]
         self.index = self.index.kept(ids)
         self.head = self.head.kept(ids)
-        self._muted = self._muted[ids] if self._policy.rules else self._muted
+        self.retention = self.retention.moved(ids)
         self.histograms.move(places)
         self.exemplars.move(places)
         known = set(self.index.label_values(METRIC_NAME))
@@ -114,17 +109,9 @@ class Recent:
             self.index.add(batch.raw, batch.define_off[rows], batch.define_len[rows])
             self.head.add(batch.define_hash[rows], position)
 
-    def _mute(self) -> None:
-        """Ask the policy about the series that are new; most names have no rule."""
-        labels = self.index.labels(np.arange(len(self._muted), len(self.head), dtype=np.int32))
-        asked = [bool(self._policy.rules_of_name(name)) for name in labels.column(METRIC_NAME)]
-        muted = [ruled and not self._policy.keeps(dict(labels.row(i))) for i, ruled in enumerate(asked)]
-        self._muted = np.append(self._muted, np.asarray(muted, np.bool_))
-
     def _kept_in(self, batch: SampleBatch, ids: I32) -> I32:
-        if len(self._muted) < len(self.head):
-            self._mute()
-        out = (ids >= 0) & self._muted[ids]
+        self.retention.learn(self.index)
+        out = self.retention.muted(ids)
         self._left_out["disabled"] += int(batch.sample_count[out].sum() + batch.histogram_count[out].sum())
         return np.where(out, np.int32(OUT), ids)
 

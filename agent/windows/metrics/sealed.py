@@ -16,6 +16,8 @@ from agent.windows.metrics.blockcodec import Group
 from agent.windows.metrics.blocks import GROUP_SERIES, BlockFile, Item
 
 NOWHERE = -1
+# In place of the id of a series: no room for it; forgotten, nothing of it is kept; no series, it fills up a group.
+UNKNOWN, GONE, NOBODY = -1, -2, -3
 ITEM_BYTES = 200  # of one decoded histogram or exemplar, about
 
 
@@ -54,8 +56,8 @@ class _Piece:
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """``ids`` are the series of the block in its order, -1 where one is no longer known; ``place[id]`` is
-    where a series lies in it. Groups are of ``GROUP_SERIES``, the last one of fewer."""
+    """``ids`` are the series of the block in its order, UNKNOWN, GONE or NOBODY where there is none; ``place[id]``
+    is where a series lies in it. Every group has ``GROUP_SERIES`` places, the last one as many as it has series."""
 
     file: BlockFile
     ids: I32
@@ -84,6 +86,14 @@ def make_block(file: BlockFile, ids: I32, like: Block | None = None) -> Block:
     return Block(file, ids, place)
 
 
+def padded(groups: Sequence[I32]) -> I32:
+    """``Block.ids`` of the ids of each group."""
+    parts = [np.empty(0, np.int32)]
+    for ids in groups:
+        parts += [np.full(-len(parts[-1]) % GROUP_SERIES, NOBODY, np.int32), ids]
+    return np.concatenate(parts)
+
+
 class Decoded:
     """The groups that were decoded lately, bounded by bytes. Thread-safe."""
 
@@ -94,7 +104,7 @@ class Decoded:
         self.nbytes = 0
 
     def group(self, block: Block, number: int) -> Group:
-        key = (block.file.path, number)
+        key = (block.file.serial, number)
         found = self._get(key)
         if found is None:
             found = block.file.group(number)
@@ -102,7 +112,7 @@ class Decoded:
         return found  # type: ignore[no-any-return]
 
     def items(self, block: Block, number: int, kind: str) -> list[Item]:
-        key = (block.file.path, number, kind)
+        key = (block.file.serial, number, kind)
         found = self._get(key)
         if found is None:
             found = block.file.items(number, kind)
@@ -111,7 +121,7 @@ class Decoded:
 
     def forget(self, block: Block) -> None:
         with self._lock:
-            for key in [key for key in self._kept if key[0] == block.file.path]:
+            for key in [key for key in self._kept if key[0] == block.file.serial]:
                 self.nbytes -= self._kept.pop(key)[0]
 
     def _get(self, key: tuple[Any, ...]) -> Any:

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from agent.telemetry.frames import F64, I32, I64
+from agent.telemetry.frames import F64, I32, I64, U8
 from agent.telemetry.labels import METRIC_NAME
 from agent.windows.metrics.blockcodec import encode_times, encode_values, pack
-from agent.windows.metrics.blocks import GROUP_SERIES, GroupRow, Item
+from agent.windows.metrics.blocks import GROUP_SERIES, GroupRow, Item, content_of
 from agent.windows.metrics.head import Head
 from agent.windows.metrics.index import LabelIndex
 from agent.windows.metrics.lists import TimedLists
@@ -32,6 +32,35 @@ class Source:
     index: LabelIndex
     histograms: TimedLists
     exemplars: TimedLists
+
+
+@dataclass(frozen=True, slots=True)
+class Gathered:
+    """Series that become a group: their canonical label sets, and one behind the other ``counts[i]`` samples
+    of each."""
+
+    sizes: I64
+    raw: U8
+    counts: I64
+    time_ms: I64
+    value: F64
+    histograms: list[Item]
+    exemplars: list[Item]
+
+    def row(self) -> GroupRow:
+        offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(self.counts)])
+        times = [int(self.time_ms.min()), int(self.time_ms.max())] if len(self.time_ms) else []
+        times += [time for _, time, _ in (*self.histograms, *self.exemplars)]
+        return GroupRow(
+            series=len(self.sizes),
+            labels=pack([self.sizes.astype(np.int32).tobytes(), self.raw.tobytes()]),
+            samples=len(self.value),
+            times_ms=(min(times), max(times)),
+            times=encode_times(offsets, self.time_ms),
+            values=encode_values(offsets, self.value),
+            histograms=content_of(self.histograms),
+            exemplars=content_of(self.exemplars),
+        )
 
 
 def series_between(source: Source, span_ms: tuple[int, int]) -> I32:
@@ -64,18 +93,7 @@ def _group_row(source: Source, ids: I32, span_ms: tuple[int, int]) -> GroupRow:
         histograms = _items(source.histograms, ids, span_ms)
         exemplars = _items(source.exemplars, ids, span_ms)
     sizes, raw = source.index.canonical(ids)
-    times = [int(time_ms.min()), int(time_ms.max())] if len(time_ms) else []
-    times += [time for _, time, _ in (*histograms, *exemplars)]
-    return GroupRow(
-        series=len(ids),
-        labels=pack([sizes.astype(np.int32).tobytes(), raw.tobytes()]),
-        samples=len(value),
-        times_ms=(min(times), max(times)),
-        times=encode_times(offsets, time_ms),
-        values=encode_values(offsets, value),
-        histograms=histograms,
-        exemplars=exemplars,
-    )
+    return Gathered(sizes, raw, np.diff(offsets), time_ms, value, histograms, exemplars).row()
 
 
 def copied(head: Head, ids: I32, span_ms: tuple[int, int]) -> tuple[I64, I64, F64]:

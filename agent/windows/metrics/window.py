@@ -4,13 +4,15 @@ Order and loss: records are applied in the order of the log; a sample that is th
 without a word (so that the log may be applied again), what is older than the sealed cut or beyond a limit is
 counted in ``left_out`` by reason. What is sealed no longer needs the log. One thread appends; any number of
 others may query, and one may seal. A query sees every sample of the records that were applied when it began.
+Retention: a policy may keep some series shorter or longer than the window. No query shows what is older, from the
+moment it is; memory and disk are given back soon after (``advance``, ``thin``). Time is the watermark.
 """
 
 from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,34 +20,42 @@ from typing import Any
 import numpy as np
 
 from agent.promql.errors import TOO_MANY_SAMPLES, QueryLimit
-from agent.promql.values import Exemplars, Histograms, Matcher, Selection
+from agent.promql.values import Exemplars, Matcher, Selection
 from agent.telemetry.frames import F64, I32, I64
-from agent.telemetry.labels import LabelTable, decode_labels
+from agent.telemetry.labels import LabelTable
 from agent.telemetry.metric_policy import MetricPolicy
 from agent.telemetry.samples import SampleBatch
+from agent.windows.metrics.answers import (
+    DecodeHistograms,
+    exemplar_of,
+    extend,
+    histograms_of,
+    items_from,
+    offsets_of,
+)
 from agent.windows.metrics.attaching import attach
 from agent.windows.metrics.blocks import BlockFile, BlockInfo, block_files, write_block
 from agent.windows.metrics.head import FREE_STEP
 from agent.windows.metrics.index import LabelIndex
 from agent.windows.metrics.recent import Recent
-from agent.windows.metrics.sealed import Block, Decoded, SealedPart, make_block
+from agent.windows.metrics.retention import Retention, drop_older
+from agent.windows.metrics.sealed import GONE, Block, Decoded, SealedPart, make_block
 from agent.windows.metrics.sealing import Source, group_rows, series_between
+from agent.windows.metrics.thinning import thinned
 
 FOREVER_MS = (int(np.iinfo(np.int64).min), int(np.iinfo(np.int64).max))
 # Series that are gone are forgotten when so many, and this part of all, are.
 FORGET_SERIES, FORGET_PART = 1000, 0.2
 EVICT_STEPS = 16  # in the event time of a block
 
-DecodeHistograms = Callable[[Sequence[bytes]], Sequence[Any]]
-_Items = dict[int, list[tuple[int, bytes]]]  # by place of the series, in the order of time
-
 
 @dataclass(frozen=True, slots=True)
 class MetricLimits:
     """``max_query_samples`` and ``max_query_series`` bound what one ``select`` gathers; ``decoded_bytes`` what
     is kept of decoded blocks. Blocks end at multiples of ``block_ms`` of event time, once that has come
-    ``out_of_order_ms`` further. A series is forgotten when it has brought nothing for the retention and for
-    ``idle_ms``: whoever defines series now and then has said so again by then."""
+    ``out_of_order_ms`` further. ``retention_ms`` is that of series that no rule names. A series is forgotten
+    when it has brought nothing for its retention and for ``idle_ms``: whoever defines series now and then has
+    said so again by then."""
 
     max_series: int = 1_000_000
     max_query_samples: int = 50_000_000
@@ -53,6 +63,7 @@ class MetricLimits:
     decoded_bytes: int = 128 << 20
     block_ms: int = 30 * 60_000
     out_of_order_ms: int = 10 * 60_000
+    retention_ms: int = 15 * 86_400_000
     idle_ms: int = 3 * 3_600_000
 
 
@@ -81,13 +92,14 @@ class MetricWindow:
     def __init__(self, limits: MetricLimits, decode_histograms: DecodeHistograms) -> None:
         self._limits = limits
         self._decode_histograms = decode_histograms
-        self._recent = Recent(limits.max_series)
+        self._recent = Recent(limits.max_series, Retention(MetricPolicy(), limits.retention_ms))
         self._view = _View(self._recent.index, (), FOREVER_MS[0], 0)
         self._decoded = Decoded(limits.decoded_bytes)
         self._lock = threading.Lock()  # of the two above the last
         self._sealing = threading.Lock()  # held by whoever seals or forgets series
         self._position = self._sealed_position = -1
-        self._evicted_ms = FOREVER_MS[0]
+        self._watermark_ms: int | None = None
+        self._let_go_at = self._thinned_at = (-1, 0)  # version of the policy, step of the watermark
         self.epoch = 0
 
     def __len__(self) -> int:
@@ -137,9 +149,16 @@ class MetricWindow:
         return Appended(ids, added)
 
     def use(self, policy: MetricPolicy) -> None:
-        """From now on, take the samples that a policy keeps; what is there already stays."""
-        with self._lock:
-            self._recent.use(policy)
+        """From now on, take in and show the samples that a policy keeps."""
+        while True:
+            index = self._view.index
+            retention = Retention(policy, self._limits.retention_ms)
+            retention.learn(index)  # nobody waits for what may be a million series
+            with self._lock:
+                if index is self._recent.index:
+                    retention.learn(index)
+                    self._recent.retention = retention
+                    return
 
     def select(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> Selection:
         """The series that fit all matchers and have samples in ``[start_ms, end_ms]``, with those.
@@ -163,7 +182,7 @@ class MetricWindow:
         self, matchers: Sequence[Matcher] = (), start_ms: int = FOREVER_MS[0], end_ms: int = FOREVER_MS[1]
     ) -> list[str]:
         """The label names of the series that fit, sorted."""
-        if not matchers and (start_ms, end_ms) == FOREVER_MS:
+        if not matchers and (start_ms, end_ms) == FOREVER_MS and not self._hides(start_ms):
             return self._view.index.label_names()
         index, ids = self._alive(matchers, start_ms, end_ms)
         return index.label_names(ids)
@@ -176,7 +195,7 @@ class MetricWindow:
         end_ms: int = FOREVER_MS[1],
     ) -> list[str]:
         """The values of one label of the series that fit, sorted."""
-        if not matchers and (start_ms, end_ms) == FOREVER_MS:
+        if not matchers and (start_ms, end_ms) == FOREVER_MS and not self._hides(start_ms):
             return self._view.index.label_values(name)
         index, ids = self._alive(matchers, start_ms, end_ms)
         return index.label_values(name, ids)
@@ -186,14 +205,17 @@ class MetricWindow:
         while True:
             view = self._view
             ids = view.index.select(matchers)
+            floor_ms = self._floors(view, ids, start_ms)
             items = SealedPart(self._decoded, view.blocks, ids, (start_ms, end_ms)).items("exemplars")
             with self._lock:
                 if view is self._view:
                     span_ms = max(start_ms, view.cut_ms), end_ms
-                    _extend(items, self._recent.exemplars.among(ids, *span_ms))
+                    extend(items, self._recent.exemplars.among(ids, *span_ms))
                     break
+        if floor_ms is not None:
+            items = items_from(items, floor_ms)
         return [
-            Exemplars(dict(view.index.label_set(int(ids[row]))), [_exemplar(*one) for one in items[row]])
+            Exemplars(dict(view.index.label_set(int(ids[row]))), [exemplar_of(*one) for one in items[row]])
             for row in sorted(items)
         ]
 
@@ -233,6 +255,7 @@ class MetricWindow:
             self._recent.head.accept_from_ms = cut_ms
             newest = max((file.info.max_time_ms for file in files), default=None)
             self._recent.max_time_ms = newest
+            self._watermark_ms = cut_ms if files else None  # it was that far at least
             self._show(blocks=tuple(blocks), cut_ms=cut_ms)
 
     def seal_due(self, watermark_ms: int) -> int | None:
@@ -255,6 +278,9 @@ class MetricWindow:
             source = Source(self._lock, recent.head, recent.index, recent.histograms, recent.exemplars)
             span_ms = self._view.cut_ms, cut_ms - 1
             ids = series_between(source, span_ms)
+            floor_ms = self._floors(self._view, ids, cut_ms)
+            if floor_ms is not None:  # what is not kept any more is not written
+                ids = ids[floor_ms < cut_ms]
             path = write_block(folder, cut_ms, position, group_rows(source, ids, span_ms))
             fresh: tuple[Block, ...] = ()
             if path:
@@ -266,27 +292,72 @@ class MetricWindow:
             self._let_go(cut_ms)
             return fresh[0].file.info if fresh else None
 
-    def evict_before(self, time_ms: int) -> int:
-        """Let go of what is older: whole blocks with their files, samples of the head, and series that have
-        had nothing since; returns the number of blocks. Cheap to call often: but for blocks, something is
-        done a few times in the event time of a block. While a seal runs only blocks go."""
+    def thin_due(self) -> bool:
+        """Whether ``thin`` may have something to do: once in the event time of a block, and for every policy."""
+        return bool(self._recent.retention and self._view.blocks) and self._mark(1) != self._thinned_at
+
+    def thin(self) -> int:
+        """Write the blocks anew, or take them away, that hold series whose samples there are no longer kept;
+        returns how many. As for ``seal``; each block is the old one or the thinner one at every moment."""
+        with self._sealing:
+            with self._lock:
+                mark, retention = self._mark(1), self._recent.retention
+                retention.learn(self._recent.index)
+                watermark_ms = self._watermark_ms
+            if watermark_ms is None:
+                return 0
+            changed, like = 0, None
+            for block in self._view.blocks:
+                expired = retention.expired(block.ids, watermark_ms - block.file.info.max_time_ms)
+                left: Block | None = block
+                if expired.any():
+                    left = thinned(block, ~expired, like)
+                    self._replace(block, left)
+                    changed += 1
+                like = left or like
+            self._thinned_at = mark
+            return changed
+
+    def advance(self, watermark_ms: int) -> int:
+        """Event time has come so far: let go of whole blocks with their files, samples of the head, and
+        series that have had nothing since; returns the number of blocks. Cheap to call often: but for blocks,
+        something is done a few times in the event time of a block. While a seal runs only blocks go."""
         with self._lock:
-            gone = [block for block in self._view.blocks if block.file.info.cut_ms <= time_ms]
+            if self._watermark_ms is None or watermark_ms > self._watermark_ms:
+                self._watermark_ms = watermark_ms
+            horizon_ms = self._watermark_ms - self._recent.retention.longest_ms
+            gone = [block for block in self._view.blocks if block.file.info.cut_ms <= horizon_ms]
             if gone:
                 left = tuple(block for block in self._view.blocks if block not in gone)
                 self._show(blocks=left, cut_ms=self._view.cut_ms)
         for block in gone:
             self._decoded.forget(block)
             block.file.path.unlink(missing_ok=True)
-        step_ms = self._limits.block_ms // EVICT_STEPS
-        if time_ms // step_ms > self._evicted_ms // step_ms and self._sealing.acquire(blocking=False):
+        mark = self._mark(EVICT_STEPS)
+        if mark != self._let_go_at and self._sealing.acquire(blocking=False):
             try:
-                self._evicted_ms = time_ms
-                self._evict_recent(time_ms)
-                self._forget(time_ms)
+                self._let_go_at = mark
+                self._evict_recent(horizon_ms)
+                self._free_expired()
+                self._forget()
             finally:
                 self._sealing.release()
         return len(gone)
+
+    def _mark(self, steps: int) -> tuple[int, int]:
+        """Another one for another policy, and so many times in the event time of a block."""
+        watermark_ms = self._watermark_ms or 0
+        return self._recent.retention.policy.version, watermark_ms // (self._limits.block_ms // steps)
+
+    def _replace(self, old: Block, new: Block | None) -> None:
+        """Show another block in the place of one, whose file it has taken; none where that is gone."""
+        with self._lock:
+            there = any(block is old for block in self._view.blocks)
+            blocks = (new if block is old else block for block in self._view.blocks)
+            self._show(blocks=tuple(block for block in blocks if block), cut_ms=self._view.cut_ms)
+        self._decoded.forget(old)
+        if not there:  # it was let go of while it was written anew
+            old.file.path.unlink(missing_ok=True)
 
     def _evict_recent(self, time_ms: int) -> None:
         with self._lock:
@@ -297,22 +368,63 @@ class MetricWindow:
             self._recent.positions.drop_before(time_ms)
         self._let_go(time_ms)
 
-    def _forget(self, time_ms: int) -> None:
+    def _free_expired(self) -> None:
+        """Free what no query shows any more of series that are kept shorter than the rest."""
+        recent = self._recent
+        if not self._hides(self._view.cut_ms):
+            return
+        for first in range(0, len(recent.head), FREE_STEP):
+            with self._lock:
+                behind = min(first + FREE_STEP, len(recent.head))
+                recent.head.free_below(self._all_floors(first, behind), first, self._view.cut_ms)
+        with self._lock:
+            floor_ms = self._all_floors(0, len(recent.head))
+            recent.histograms.drop_before(floor_ms)
+            recent.exemplars.drop_before(floor_ms)
+
+    def _forget(self) -> None:
         """Forget the series that are gone, where they are many; ids change."""
         with self._lock:
-            kept = self._recent.outlived(min(time_ms, (self.max_time_ms or 0) - self._limits.idle_ms))
+            idle_ms = (self.max_time_ms or 0) - self._limits.idle_ms
+            kept = self._recent.outlived(np.minimum(self._all_floors(0, len(self)), idle_ms))
             gone = len(self) - len(kept)
             if gone < max(FORGET_SERIES, FORGET_PART * len(self)):
                 return
-            moved = np.full(len(self), -1, np.int32)
+            moved = np.full(len(self), GONE, np.int32)
             moved[kept] = np.arange(len(kept), dtype=np.int32)
             self._recent.keep(kept)
             blocks: list[Block] = []
             for block in self._view.blocks:
-                ids = np.where(block.ids >= 0, moved[block.ids], np.int32(-1))
+                ids = np.where(block.ids >= 0, moved[block.ids], block.ids)
                 blocks.append(make_block(block.file, ids, blocks[-1] if blocks else None))
             self.epoch += 1
             self._show(blocks=tuple(blocks), cut_ms=self._view.cut_ms)
+
+    def _all_floors(self, first: int, behind: int) -> I64:
+        """Of the series from an id to an id. To be called under the lock, after the first ``advance``."""
+        self._recent.retention.learn(self._recent.index)
+        ids = np.arange(first, behind, dtype=np.int32)
+        return self._recent.retention.floors(ids, self._watermark_ms or 0)
+
+    def _hides(self, start_ms: int) -> bool:
+        """Whether some series may have samples from ``start_ms`` on that are not kept any more."""
+        retention, watermark_ms = self._recent.retention, self._watermark_ms
+        return (
+            bool(retention) and watermark_ms is not None and start_ms < watermark_ms - retention.shortest_ms
+        )
+
+    def _floors(self, view: _View, ids: I32, start_ms: int) -> I64 | None:
+        """The oldest time of which each series shows samples; None where that is before ``start_ms`` for all,
+        and where the view is no longer the window's."""
+        if not len(ids) or not self._hides(start_ms):
+            return None
+        with self._lock:
+            if view.index is not self._recent.index:
+                return None
+            retention = self._recent.retention
+            retention.learn(view.index)
+            floor_ms = retention.floors(ids, self._watermark_ms or 0)
+        return floor_ms if floor_ms.max() > start_ms else None
 
     def _let_go(self, cut_ms: int) -> None:
         """Free what is older, a part at a time; nobody sees it any more."""
@@ -330,6 +442,9 @@ class MetricWindow:
     def _select(self, view: _View, matchers: Sequence[Matcher], span_ms: tuple[int, int]) -> Selection | None:
         """None where the view is no longer the window's."""
         ids = view.index.select(matchers)
+        floor_ms = self._floors(view, ids, span_ms[0])
+        if floor_ms is not None:
+            span_ms = max(span_ms[0], int(floor_ms.min())), span_ms[1]
         sealed = SealedPart(self._decoded, view.blocks, ids, span_ms)
         if not sealed.find(self._limits.max_query_samples):
             raise QueryLimit(TOO_MANY_SAMPLES)
@@ -339,20 +454,24 @@ class MetricWindow:
             if view is not self._view:
                 return None
             head = self._recent.head.counts(ids, *head_ms)
-            _extend(items, self._recent.histograms.among(ids, *head_ms))
+            extend(items, self._recent.histograms.among(ids, *head_ms))
             offsets, time_ms, value = self._room(sealed.counts + head)
             self._recent.head.copy(ids, head_ms, offsets[1:], time_ms, value)
         sealed.copy(offsets[:-1].copy(), time_ms, value)
+        if floor_ms is not None:
+            offsets, time_ms, value = drop_older(offsets, floor_ms, time_ms, value)
+            items = items_from(items, floor_ms)
         found = np.diff(offsets) > 0
         found[list(items)] = True
         self._check_series(int(found.sum()))
         place = np.cumsum(found) - 1
-        histograms = self._decode({int(place[row]): one for row, one in items.items()}, int(found.sum()))
+        placed = {int(place[row]): one for row, one in items.items()}
+        histograms = histograms_of(placed, int(found.sum()), self._decode_histograms)
         kept = np.concatenate([offsets[:-1][found], offsets[-1:]])
         return Selection(view.index.labels(ids[found]), kept, time_ms, value, histograms)
 
     def _room(self, counts: I64) -> tuple[I64, I64, F64]:
-        offsets = _offsets(counts)
+        offsets = offsets_of(counts)
         if offsets[-1] > self._limits.max_query_samples:
             raise QueryLimit(TOO_MANY_SAMPLES)
         return offsets, np.empty(offsets[-1], np.int64), np.empty(offsets[-1], np.float64)
@@ -368,37 +487,13 @@ class MetricWindow:
         while True:
             view = self._view
             ids = view.index.select(matchers)
+            floor_ms = self._floors(view, ids, start_ms)
             with self._lock:
                 if view is self._view:
                     first, last = self._recent.head.lifetimes(ids)
+                    if floor_ms is not None:
+                        first, last = (
+                            np.maximum(first, floor_ms),
+                            np.where(last < floor_ms, FOREVER_MS[0], last),
+                        )
                     return view.index, ids[(first <= end_ms) & (last >= start_ms)]
-
-    def _decode(self, items: _Items, series: int) -> Histograms | None:
-        if not items:
-            return None
-        counts = np.zeros(series, np.int64)
-        counts[list(items)] = [len(one) for one in items.values()]
-        offsets = _offsets(counts)
-        time_ms, sample = np.empty(offsets[-1], np.int64), np.empty(offsets[-1], np.object_)
-        for row, one in items.items():
-            rows = slice(int(offsets[row]), int(offsets[row + 1]))
-            time_ms[rows] = [time for time, _ in one]
-            sample[rows] = self._decode_histograms([content for _, content in one])
-        return Histograms(offsets, time_ms, sample)
-
-
-def _offsets(counts: I64) -> I64:
-    offsets = np.zeros(len(counts) + 1, np.int64)
-    np.cumsum(counts, out=offsets[1:])
-    return offsets
-
-
-def _extend(items: _Items, more: _Items) -> None:
-    for row, one in more.items():
-        items.setdefault(row, []).extend(one)
-
-
-def _exemplar(time_ms: int, content: bytes) -> dict[str, Any]:
-    """An exemplar as ``Recent`` packs it: the value, then the labels."""
-    value: F64 = np.frombuffer(content, np.float64, 1)
-    return {"labels": dict(decode_labels(content[8:])), "value": float(value[0]), "timestamp_ms": time_ms}

@@ -31,9 +31,9 @@ def test_sealed_and_recent_samples_come_as_one(tmp_path: Path) -> None:
 
 
 def test_sealed_samples_leave_the_head() -> None:
-    made = window()
+    made = window(retention_ms=0)
     made.append(batch({UP: [(t, 1.0) for t in range(100)]}), 0)
-    made.evict_before(90)
+    made.advance(90)
     assert made.samples == 10
     assert list(rows(made.select(ALL, 0, 100))[UP]) == list(range(90, 100))
 
@@ -121,14 +121,14 @@ def test_a_seal_that_fails_loses_nothing(tmp_path: Path) -> None:
 
 
 def test_retention_deletes_blocks_and_forgets_series(tmp_path: Path) -> None:
-    made = window(max_series=5000, block_ms=16, idle_ms=20)
+    made = window(max_series=5000, block_ms=16, idle_ms=20, retention_ms=0)
     old = [series("old", n=str(i)) for i in range(1500)]
     made.append(batch({labels: [(10, 1.0)] for labels in [*old, UP]}), 0)
     made.seal(50, tmp_path)
     made.append(batch({UP: [(100, 2.0)]}, defined_since=9), 10)
     made.seal(90, tmp_path)
     made.append(batch({DOWN: [(120, 3.0)]}, defined_since=9), 20)
-    assert made.evict_before(60) == 1
+    assert made.advance(60) == 1
     assert not list(tmp_path.iterdir())
     assert made.epoch == 1
     assert made.label_values("__name__") == ["down", "up"]

@@ -179,9 +179,9 @@ def test_any_order_of_samples_is_as_a_dictionary(
 
 
 def test_a_record_without_definitions_elsewhere_leaves_those_of_others_alone() -> None:
-    made = window()
+    made = window(retention_ms=0)
     made.append(batch({UP: [(10, 1.0)]}, defined_since=3), 7)
     own = batch({DOWN: [(20, 1.0)]})
     made.append(replace(own, defined_since=own.defined_since[:0]), 5_000_000)
-    made.evict_before(1_000_000)
+    made.advance(1_000_000)
     assert made.low_position == 3
