@@ -5,6 +5,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
 
 from agent.promql.errors import ExecutionError, ParseError
 from agent.promql.lex import DURATION, IDENTIFIER, NUMBER, Token, number_of
@@ -12,7 +15,18 @@ from agent.promql.tree import Duration, DurationExpr
 
 _BINDING = {"+": 1, "-": 1, "*": 2, "/": 2, "%": 2, "^": 4}
 _SIGN = 3
+_BY_ZERO = {"/": "division by zero", "%": "modulo by zero"}
 _OUT_OF_RANGE_S = float(1 << 63) / 1e9
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """An expression and the characters that it is told to stand at: from operand to operand, without parentheses
+    around it, as in Prometheus' messages."""
+
+    value: float | DurationExpr
+    start: int
+    end: int
 
 
 class DurationParser:
@@ -21,51 +35,68 @@ class DurationParser:
     def __init__(self, query: str, tokens: Sequence[Token], at: int) -> None:
         self._query, self._tokens, self.at = query, tokens, at
 
-    def expression(self, binding: int = 0) -> float | DurationExpr:
-        left = self.operand()
-        while (op := self._peek()) in _BINDING and _BINDING[op] > binding:
-            self.at += 1
-            # Only ^ groups to the right.
-            right = self.expression(_BINDING[op] - (op == "^"))
-            left = DurationExpr(op, (left, right))
-        return left
+    def expression(self) -> float | DurationExpr:
+        """What stands in brackets. Raises ParseError, also for a number that is no length."""
+        part = self._binary(0)
+        if not isinstance(part.value, DurationExpr) and not part.value > 0:
+            raise ParseError("duration must be greater than 0", self._query, part.start)
+        return part.value
 
     def offset(self) -> float | DurationExpr:
         """What follows ``offset``: a sign at most, and one operand."""
         if self._peek() not in ("-", "+"):
-            return self.operand()
-        negative = self._take().text == "-"
-        inner = self.operand()
-        if not negative:
-            return inner
-        return -inner if isinstance(inner, float) else DurationExpr("-", (inner,))
+            return self._operand().value
+        sign = self._take()
+        return self._signed(sign, self._operand()).value
 
-    def operand(self) -> float | DurationExpr:
+    def _binary(self, binding: int) -> _Part:
+        left = self._operand()
+        while (op := self._peek()) in _BINDING and _BINDING[op] > binding:
+            symbol = self._take()
+            # Only ^ groups to the right.
+            right = self._binary(_BINDING[op] - (op == "^"))
+            if op in "/%" and right.value == 0:
+                raise ParseError(_BY_ZERO[op], self._query, symbol.pos)
+            left = self._made(op, (left, right), left.start, right.end)
+        return left
+
+    def _operand(self) -> _Part:
         """One plain, signed or parenthesised duration."""
         token = self._take()
         if token.text in ("-", "+"):
-            inner = self.expression(_SIGN)
-            if token.text == "+":
-                return inner
-            return -inner if isinstance(inner, float) else DurationExpr("-", (inner,))
+            return self._signed(token, self._binary(_SIGN))
         if token.text == "(":
-            inner = self.expression()
+            inner = self._binary(0)
             self._expect(")")
             return inner
         if token.kind in (NUMBER, DURATION):
-            return number_of(token.text)
-        if token.kind == IDENTIFIER and token.word() in ("step", "range"):
+            return _Part(number_of(token.text), token.pos, token.end)
+        word = token.word() if token.kind == IDENTIFIER else ""
+        if word in ("step", "range"):
             self._expect("(")
-            self._expect(")")
-            return DurationExpr(token.word(), ())
-        if token.kind == IDENTIFIER and token.word() in ("min_of", "max_of", "min", "max"):
+            return self._made(word, (), token.pos, self._expect(")").end)
+        if word in ("min_of", "max_of", "min", "max"):
             self._expect("(")
-            first = self.expression()
+            first = self._binary(0)
             self._expect(",")
-            second = self.expression()
+            second = self._binary(0)
             self._expect(")")
-            return DurationExpr(token.word()[:3] + "_of", (first, second))
+            return self._made(word[:3] + "_of", (first, second), first.start, second.end)
         raise ParseError(f"unexpected {token.text!r} in duration expression", self._query, token.pos)
+
+    def _signed(self, sign: Token, inner: _Part) -> _Part:
+        if sign.text == "+":
+            return inner
+        if isinstance(inner.value, DurationExpr):
+            return self._made("-", (inner,), sign.pos, inner.end)
+        return replace(inner, value=-inner.value, start=sign.pos)
+
+    def _made(self, op: str, operands: tuple[_Part, ...], start: int, end: int) -> _Part:
+        place = self._byte(start), self._byte(end)
+        return _Part(DurationExpr(op, tuple(one.value for one in operands), place), start, end)
+
+    def _byte(self, pos: int) -> int:
+        return len(self._query[:pos].encode("utf-8", "surrogateescape"))
 
     def _peek(self) -> str:
         return self._tokens[self.at].text if self.at < len(self._tokens) else ""
@@ -76,12 +107,13 @@ class DurationParser:
         self.at += 1
         return self._tokens[self.at - 1]
 
-    def _expect(self, text: str) -> None:
+    def _expect(self, text: str) -> Token:
         token = self._take()
         if token.text != text:
             raise ParseError(
                 f"unexpected {token.text!r} in duration expression, expected {text!r}", self._query, token.pos
             )
+        return token
 
 
 def resolve(duration: Duration, step_ms: int, range_ms: int, negative: bool) -> int:
@@ -89,11 +121,17 @@ def resolve(duration: Duration, step_ms: int, range_ms: int, negative: bool) -> 
     if isinstance(duration, int):
         return duration
     seconds = _value(duration, step_ms / 1000, range_ms / 1000)
-    if not negative and not seconds > 0:
-        raise ExecutionError("duration must be greater than 0")
+    if not math.isfinite(seconds):
+        raise _failed(duration, "duration is NaN or infinite")
+    if seconds <= 0 and not negative:
+        raise _failed(duration, "duration must be greater than 0")
     if not abs(seconds) < _OUT_OF_RANGE_S:
-        raise ExecutionError("duration is out of range")
+        raise _failed(duration, "duration is out of range")
     return int(seconds * 1000)
+
+
+def _failed(node: DurationExpr, problem: str) -> ExecutionError:
+    return ExecutionError(f"{node.place[0]}:{node.place[1]}: {problem}")
 
 
 def _value(node: float | DurationExpr, step_s: float, range_s: float) -> float:
@@ -113,7 +151,7 @@ def _value(node: float | DurationExpr, step_s: float, range_s: float) -> float:
             return -a
         case ("/" | "%") as op, [a, b]:
             if b == 0:
-                raise ExecutionError("division by zero" if op == "/" else "modulo by zero")
+                raise _failed(node, _BY_ZERO[op])
             return a / b if op == "/" else math.fmod(a, b)
         case "^", [a, b]:
             return _power(a, b)
@@ -123,7 +161,6 @@ def _value(node: float | DurationExpr, step_s: float, range_s: float) -> float:
 
 
 def _power(base: float, exponent: float) -> float:
-    try:
-        return math.pow(base, exponent)
-    except (OverflowError, ValueError):
-        return math.inf
+    """As Go's math.Pow."""
+    with np.errstate(all="ignore"):
+        return float(np.power(np.float64(base), exponent))

@@ -8,7 +8,7 @@ import numpy as np
 
 from agent.telemetry.native_text import short
 
-__all__ = ["go_value", "plain_number", "short"]
+__all__ = ["go_value", "half_away", "plain_number", "short"]
 
 
 def plain_number(number: float) -> str:
@@ -26,3 +26,9 @@ def go_value(number: float) -> str:
         return plain_number(number)
     mantissa, _, power = np.format_float_scientific(number, trim="-").partition("e")
     return f"{mantissa}e{int(power):+03d}"
+
+
+def half_away(number: float) -> float:
+    """The nearest whole number, of two the one farther from 0 (Go's math.Round)."""
+    whole = math.trunc(number)
+    return float(whole + math.copysign(1, number) if abs(number - whole) >= 0.5 else whole)

@@ -97,7 +97,7 @@ def _plain(query: str, tokens: list[Token]) -> tuple[str, dict[int, tuple[Durati
             reader = DurationParser(query, tokens, at + 1)
             value = reader.offset() if token.word() == "offset" else reader.expression()
             durations[at + 1] = (value, reader.at)
-            put(tokens[at + 1].pos, tokens[reader.at - 1].end, "1s")
+            put(tokens[at + 1].pos, tokens[reader.at - 1].end, " 1s ")
             at = reader.at
             continue
         if braces == (token.text == "{"):

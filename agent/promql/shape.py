@@ -14,6 +14,7 @@ import promql_parser as grammar
 
 from agent.promql.errors import ParseError
 from agent.promql.lex import DURATION, IDENTIFIER, TEXT, Token, duration_ms, number_of, unquote
+from agent.promql.numbers import half_away
 from agent.promql.tree import (
     TRIMS,
     Aggregation,
@@ -207,16 +208,16 @@ class Builder:
     def _matrix(self, pos: int) -> MatrixSelector:
         matchers = self._matchers()
         self._expect("[")
-        length = self._duration()
+        length = self._length()
         self._expect("]")
         return MatrixSelector(self._modified(VectorSelector(matchers, pos=pos)), length)
 
     def _subquery(self, node: grammar.SubqueryExpr) -> Subquery:
         expr = self._build(node.expr)
         self._expect("[")
-        length = self._duration()
+        length = self._length()
         self._expect(":")
-        step = self._duration() if self._peek() != "]" else 0
+        step = self._length() if self._peek() != "]" else 0
         self._expect("]")
         carrier = self._modified(VectorSelector(()))
         if carrier.extension:
@@ -259,7 +260,15 @@ class Builder:
         seconds = sign * number_of(token.text)
         if not abs(seconds) < (1 << 63) / 1000:
             raise ParseError(f"timestamp out of bounds for @ modifier: {seconds}", self._query, token.pos)
-        return At(time_ms=round(seconds * 1000))
+        return At(time_ms=int(half_away(seconds * 1000)))
+
+    def _length(self) -> Duration:
+        """A duration above 0."""
+        pos = self._tokens[self._at].pos
+        length = self._duration()
+        if isinstance(length, int) and length <= 0:
+            raise ParseError("duration must be greater than 0", self._query, pos)
+        return length
 
     def _duration(self) -> Duration:
         known = self._durations.get(self._at)
@@ -280,7 +289,7 @@ class Builder:
     def _milliseconds(self, seconds: float) -> int:
         if not abs(seconds) < (1 << 63) / 1e9:
             raise ParseError("duration out of range", self._query)
-        return int(seconds * 1000)
+        return int(half_away(seconds * 1e9) / 1e6)
 
     def _matchers(self) -> tuple[Matcher, ...]:
         out: list[Matcher] = []

@@ -22,10 +22,12 @@ ARITHMETIC = frozenset({"+", "-", "*", "/", "^", "%", "atan2"})
 @dataclass(frozen=True, slots=True)
 class DurationExpr:
     """A duration that is computed when the query's step and range are known: ``op`` is an arithmetic
-    operator, ``step``, ``range``, ``min_of`` or ``max_of``; operands are in seconds."""
+    operator, ``step``, ``range``, ``min_of`` or ``max_of``; operands are in seconds. ``place`` are its first
+    byte in the query text and the one behind it."""
 
     op: str
     operands: tuple[float | DurationExpr, ...]
+    place: tuple[int, int] = field(default=(0, 0), compare=False)
 
 
 Duration = int | DurationExpr
