@@ -1,7 +1,8 @@
 """The detector actor: polls the streams for what came in, judges it in event time, reports to the correlator.
 
 A bank of detectors for each stream and tenant: a service lies in one stream, so a bank sees all of it, and
-when a stream restarts its banks are made anew and fed its history again. Anomalies have ids that follow from
+when a stream restarts its banks are made anew and fed its history again. What proxies tell of services lies in
+any stream; it meets in a bank a tenant of its own (``agent.detection.meshwatch``), judged once a round. Anomalies have ids that follow from
 the data, so what is found twice is one. One stream that is away takes nothing from the others, and a
 correlator that restarted is told again what is wrong now.
 """
@@ -26,6 +27,8 @@ from actors.stream.actor import Increments
 from actors.stream.core import Increment
 from agent.detection.anomaly import AnomalyEvent, EventKind
 from agent.detection.bank import DetectionSettings, DetectorBank
+from agent.detection.meshwatch import MeshWatch
+from agent.detection.red import RedBins
 from agent.errors import ObservabilityError
 from agent.observe import configure
 from agent.settings import Settings
@@ -36,6 +39,7 @@ POLL_S = 0.5
 RETRY_S = 1.0
 EPOCH_S = 5.0  # how often the correlator is asked whether it restarted, while there is nothing to report
 MAX_PAGES = 16  # of a stream in one round, more than its journal holds
+MESH = -1  # in place of a stream: the bank of what meshes tell, of all streams
 MAX_UNREPORTED = 10_000  # reports; beyond it the oldest go and are counted
 
 
@@ -45,6 +49,7 @@ class Detector:
         self._progress = Progress(detector_name(number), "detector")
         configure(settings.general.log_level, settings.general.log_format, detector_name(number))
         self._banks: dict[tuple[int, str], DetectorBank] = {}
+        self._meshes: dict[str, MeshWatch] = {}
         self._cursors: dict[int, tuple[int, int]] = {}
         self._counts: Counter[str] = Counter()
         self._polling = asyncio.Lock()
@@ -89,6 +94,7 @@ class Detector:
                     away = error
                 except Exception:
                     self._failed("a stream could not be followed", stream=stream)
+            self._judge_meshes()
             await self._report()
             if away is not None:
                 raise away
@@ -113,6 +119,8 @@ class Detector:
                 for key in [key for key in self._banks if key[0] == stream]:
                     del self._banks[key]
                     self._active.pop(key, None)
+                for mesh in self._meshes.values():
+                    mesh.restarted(stream)
             self._cursors[stream] = found.epoch, found.cursor
             for increment in found.items:
                 try:
@@ -120,20 +128,40 @@ class Detector:
                 except Exception:  # one source's odd data must not end the watch over all others
                     self._failed("an increment is not judged", stream=stream, tenant=increment.tenant)
             if not found.items:
+                for tenant, mark_ns in found.watermarks.items():
+                    if tenant in self._meshes:
+                        self._meshes[tenant].come_to(stream, mark_ns)
                 return
 
     def _judge(self, stream: int, increment: Increment) -> None:
+        mesh = self._meshes.setdefault(increment.tenant, MeshWatch())
+        mesh.add(stream, increment.red, increment.mesh)
         key = stream, increment.tenant
+        self._bank(key).observe_metrics(increment.metrics)
+        self._advance(key, increment.red, increment.watermark_ns)
+
+    def _judge_meshes(self) -> None:
+        """What meshes told in this round."""
+        for tenant, mesh in self._meshes.items():
+            due = mesh.take()
+            if due is not None:
+                try:
+                    self._advance((MESH, tenant), *due)
+                except Exception:
+                    self._failed("what a mesh tells is not judged", tenant=tenant)
+
+    def _bank(self, key: tuple[int, str]) -> DetectorBank:
         if key not in self._banks:
             self._banks[key] = DetectorBank(DetectionSettings(**asdict(self._settings.detection)))
-        bank = self._banks[key]
-        bank.observe_metrics(increment.metrics)
-        events = bank.advance(increment.red, increment.watermark_ns)
-        self._counts["bins"] += len(increment.red)
+        return self._banks[key]
+
+    def _advance(self, key: tuple[int, str], bins: RedBins, watermark_ns: int) -> None:
+        events = self._bank(key).advance(bins, watermark_ns)
+        self._counts["bins"] += len(bins)
         self._counts["anomalies"] += sum(event.kind == "started" for event in events)
         if events:
             self._remember(key, events)
-            self._queue(increment.tenant, events)
+            self._queue(key[1], events)
 
     def _remember(self, key: tuple[int, str], events: Sequence[AnomalyEvent]) -> None:
         active = self._active.setdefault(key, {})

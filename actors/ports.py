@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 import msgspec
 
+from agent.detection.red import RedBins
 from agent.rootcause.answer import Answer
 from agent.telemetry.frames import Telemetry
 
@@ -116,6 +117,8 @@ class StreamPort(Protocol):
     async def red(
         self, tenant: str, service: str | None, start_ns: int, end_ns: int, step_s: float, by_operation: bool
     ) -> list[RedSeries]: ...
+
+    async def mesh(self, tenant: str, service: str | None, start_ns: int, end_ns: int) -> list[RedBins]: ...
 
     async def telemetry(self, tenant: str, start_ns: int, end_ns: int, min_position: int) -> Telemetry: ...
 

@@ -15,6 +15,8 @@ from actors.aggregator.reading import NS, BadRequest, parse_time_ns
 from actors.aggregator.references import parse_trace_id
 from actors.aggregator.trees import depth_first
 from actors.ports import RedSeries, SourceInfo, Status
+from actors.red import FIGURES, RedAsked, with_mesh
+from agent.detection.red import RedBins
 from agent.errors import NotFound, StoreError
 from agent.rootcause.answer import Answer
 
@@ -52,14 +54,30 @@ async def sources(api: Api, call: Call) -> models.SourcesReply:
 async def services(api: Api, call: Call) -> models.ServicesReply:
     now_ns = await api.now_ns(call.tenant)
     since_ns = now_ns - SUMMARY_S * NS
-    found, series = await asyncio.gather(
-        api.of_all_streams(lambda stream: stream.sources(call.tenant)),
-        api.of_all_streams(lambda stream: stream.red(call.tenant, None, since_ns, now_ns, SUMMARY_S, False)),
+    asked = RedAsked(call.tenant, None, since_ns, now_ns, SUMMARY_S, by_operation=False)
+    found, (series, mesh) = await asyncio.gather(
+        api.of_all_streams(lambda stream: stream.sources(call.tenant)), _red_of_all(api, asked)
     )
-    return models.ServicesReply(call.tenant, now_ns / NS, list(_summaries(found, series)))
+    return models.ServicesReply(
+        call.tenant, now_ns / NS, sorted(_summaries(found, series, mesh), key=lambda one: one.service)
+    )
 
 
-def _summaries(found: list[SourceInfo], series: list[RedSeries]) -> Iterable[models.ServiceSummary]:
+async def _red_of_all(api: Api, asked: RedAsked) -> tuple[list[RedSeries], list[RedBins]]:
+    """The RED series, and what a mesh tells."""
+    a = asked
+    spans, mesh = await asyncio.gather(
+        api.of_all_streams(
+            lambda stream: stream.red(a.tenant, a.service, a.start_ns, a.end_ns, a.step_s, a.by_operation)
+        ),
+        api.of_all_streams(lambda stream: stream.mesh(a.tenant, a.service, a.start_ns, a.end_ns)),
+    )
+    return await asyncio.to_thread(with_mesh, spans, mesh, asked), mesh
+
+
+def _summaries(
+    found: list[SourceInfo], series: list[RedSeries], mesh: list[RedBins]
+) -> Iterable[models.ServiceSummary]:
     served = {one.service: one for one in series if one.kind == "served" and not one.operation}
     by_service: dict[str, list[SourceInfo]] = {}
     for source in found:
@@ -73,12 +91,23 @@ def _summaries(found: list[SourceInfo], series: list[RedSeries]) -> Iterable[mod
             instances=len(members),
             versions=sorted({m.version for m in members if m.version}),
             last_seen_s=max(m.last_seen_ns for m in members) / NS,
-            rate_per_s=_last(red.rate_per_s if red else []),
-            error_ratio=_last(red.error_ratio if red else []),
-            p50_ms=_last(red.p50_ms if red else []),
-            p95_ms=_last(red.p95_ms if red else []),
-            p99_ms=_last(red.p99_ms if red else []),
+            **_figures(red),
         )
+    namespaces = {key.service: key.namespace for bins in mesh for key in bins.keys}
+    seen_ns = max((int(bins.bin_start_ns.max()) for bins in mesh if len(bins)), default=0)
+    for name in sorted(namespaces.keys() & served.keys() - by_service.keys()):  # of which only a mesh tells
+        yield models.ServiceSummary(
+            service=name,
+            namespace=namespaces[name],
+            instances=0,
+            versions=[],
+            last_seen_s=seen_ns / NS,
+            **_figures(served[name]),
+        )
+
+
+def _figures(red: RedSeries | None) -> dict[str, float | None]:
+    return {name: _last(getattr(red, name) if red else []) for name in FIGURES}
 
 
 def _last(values: list[float]) -> float | None:
@@ -106,9 +135,7 @@ def check_points(start_ns: int, end_ns: int, step_s: float) -> None:
 async def red_series(
     api: Api, tenant: str, service: str, start_ns: int, end_ns: int, step_s: float, by_operation: bool
 ) -> list[RedSeries]:
-    series = await api.of_all_streams(
-        lambda stream: stream.red(tenant, service, start_ns, end_ns, step_s, by_operation)
-    )
+    series, _ = await _red_of_all(api, RedAsked(tenant, service, start_ns, end_ns, step_s, by_operation))
     if not series:
         known = await api.of_all_streams(lambda stream: stream.sources(tenant))
         if service not in {source.service for source in known}:

@@ -16,13 +16,15 @@ from actors.places import log_folder, stream_name
 from actors.placing import actor
 from actors.ports import Health, LiveBatch, RedSeries, SourceInfo
 from actors.progress import Progress
+from actors.red import RedAsked
 from actors.stream.core import Increment, Stream
 from actors.stream.journal import Journal
 from actors.stream.live import LiveFeed
-from actors.stream.lookup import find_log, find_samples, find_trace, red_series, source_infos
+from actors.stream.lookup import find_log, find_samples, find_trace, mesh_bins, red_series, source_infos
 from actors.stream.queries import Asked, MatcherSets, Queries
 from actors.stream.rebuild import rebuilt
 from actors.warm import load_ingest, load_queries
+from agent.detection.red import RedBins
 from agent.errors import ObservabilityError, Overloaded
 from agent.observe import configure
 from agent.promql.pushdown import Part
@@ -195,9 +197,14 @@ class SourceStream:
     ) -> list[RedSeries]:
         self._check_ready()
         self._journal.add(self._stream.drain())
-        return await asyncio.to_thread(
-            red_series, self._stream, tenant, service, start_ns, end_ns, step_s, by_operation
-        )
+        asked = RedAsked(tenant, service, start_ns, end_ns, step_s, by_operation)
+        return await asyncio.to_thread(red_series, self._stream, asked)
+
+    async def mesh(self, tenant: str, service: str | None, start_ns: int, end_ns: int) -> list[RedBins]:
+        """What proxies tell of services; the caller puts it together with that of the other streams."""
+        self._check_ready()
+        self._journal.add(self._stream.drain())
+        return await asyncio.to_thread(mesh_bins, self._stream, tenant, service, start_ns, end_ns)
 
     async def trace(self, tenant: str, trace_id: str) -> list[dict[str, Any]]:
         return await asyncio.to_thread(find_trace, self._stream, self._reader, tenant, trace_id)

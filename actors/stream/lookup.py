@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 
 from actors.ports import RedSeries, SourceInfo
-from actors.stream.core import Stream, Tenant
+from actors.red import RedAsked, red_of_store
+from actors.stream.core import Stream
 from actors.stream.live import hex_ids
-from agent.detection.red import RedKind
+from agent.detection.red import RedBins
 from agent.errors import BadInput, NotFound
 from agent.telemetry.frames import Series, split_ref
 from agent.telemetry.otlp_details import log_details, span_details
@@ -45,45 +46,16 @@ def source_infos(stream: Stream, tenant: str) -> list[SourceInfo]:
     ]
 
 
-def red_series(
-    stream: Stream,
-    tenant: str,
-    service: str | None,
-    start_ns: int,
-    end_ns: int,
-    step_s: float,
-    by_operation: bool,
-) -> list[RedSeries]:
-    """Served requests of each service (one series for the whole, ``operation`` empty), or of each operation
-    and call."""
+def red_series(stream: Stream, asked: RedAsked) -> list[RedSeries]:
+    """What the spans of services tell."""
+    held = stream.tenants.get(asked.tenant)
+    return red_of_store(held.store, asked) if held else []
+
+
+def mesh_bins(stream: Stream, tenant: str, service: str | None, start_ns: int, end_ns: int) -> list[RedBins]:
+    """What proxies tell of services, of one or of all, also of those whose spans lie in other streams."""
     held = stream.tenants.get(tenant)
-    if held is None:
-        return []
-    stored = held.store.keys()
-    keys = [key for key in stored if key.tenant == tenant and service in (None, key.service)]
-    if by_operation:
-        wanted = [(key.service, key.operation, key.kind) for key in keys]
-    else:
-        wanted = [(name, "", RedKind.SERVED) for name in sorted({key.service for key in keys})]
-    return [_red(held, tenant, one, start_ns, end_ns, step_s) for one in wanted]
-
-
-def _red(
-    held: Tenant, tenant: str, which: tuple[str, str, RedKind], start_ns: int, end_ns: int, step_s: float
-) -> RedSeries:
-    service, operation, kind = which
-    found = held.store.query(service, operation or None, start_ns, end_ns, step_s, tenant=tenant, kind=kind)
-    return RedSeries(
-        service=service,
-        operation=operation,
-        kind=kind.value,
-        start_s=(found.start_ns / 1e9).tolist(),
-        rate_per_s=found.rate.tolist(),
-        error_ratio=found.error_ratio.tolist(),
-        p50_ms=(found.p50_ns / 1e6).tolist(),
-        p95_ms=(found.p95_ns / 1e6).tolist(),
-        p99_ms=(found.p99_ns / 1e6).tolist(),
-    )
+    return [held.mesh_store.bins(service, start_ns, end_ns)] if held else []
 
 
 def find_trace(stream: Stream, reader: LogReader, tenant: str, trace_id: str) -> list[dict[str, Any]]:

@@ -16,7 +16,7 @@ import numpy as np
 from numba import njit
 
 from agent.detection.histogram import BUCKETS, quantiles
-from agent.detection.red import RedBins, RedKey, RedKind
+from agent.detection.red import RedBins, RedKey, RedKind, concat_bins
 from agent.telemetry.frames import F64, I32, I64
 
 _SEGMENT_NS = 60_000_000_000
@@ -142,6 +142,20 @@ class RedStore:
                 )  # fmt: skip
         return _rendered(start_ns, step_ns, sums, buckets)
 
+    def bins(self, service: str | None, start_ns: int, end_ns: int) -> RedBins:
+        """The increments whose bins begin in ``[start_ns, end_ns)``, as they were added."""
+        parts = []
+        with self._lock:
+            names = list(self._codes)
+            wanted = np.asarray([service in (None, key.service) for key in names], np.bool_)
+            for p in self._overlapping(start_ns, end_ns):
+                rows = np.flatnonzero(
+                    wanted[p.series] & (p.bin_start_ns >= start_ns) & (p.bin_start_ns < end_ns)
+                )
+                if len(rows):
+                    parts.append(_dense(p, rows, names))
+        return concat_bins(parts)
+
     def _overlapping(self, start_ns: int, end_ns: int) -> Iterator[_Segment]:
         for minute, parts in self._segments.items():
             if (minute + 1) * _SEGMENT_NS > start_ns and minute * _SEGMENT_NS < end_ns:
@@ -183,6 +197,17 @@ def _sparse(bins: RedBins, table: I32, rows: I64) -> _Segment:
     return _Segment(
         table[bins.series[rows]], bins.bin_start_ns[rows], bins.count[rows], bins.errors[rows], bins.sum_ns[rows],
         offsets, bucket.astype(np.int32), buckets[at, bucket],
+    )  # fmt: skip
+
+
+def _dense(segment: _Segment, rows: I64, names: list[RedKey]) -> RedBins:
+    used, series = np.unique(segment.series[rows], return_inverse=True)
+    lengths = np.diff(segment.offsets)
+    buckets = np.zeros((len(segment.series), BUCKETS), np.int32)
+    buckets[np.repeat(np.arange(len(lengths)), lengths), segment.bucket] = segment.amount
+    return RedBins(
+        tuple(names[code] for code in used.tolist()), series.astype(np.int32), segment.bin_start_ns[rows],
+        segment.count[rows], segment.errors[rows], segment.sum_ns[rows], buckets[rows],
     )  # fmt: skip
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -13,10 +14,12 @@ from actors.detector import Detector
 from actors.stream.actor import Increments
 from actors.stream.core import Increment
 from agent.detection.anomaly import Anomaly, AnomalyEvent, EventKind, Side, Signal
+from agent.detection.bank import DetectorBank
 from agent.detection.red import NO_BINS, RedBins
 from agent.errors import Overloaded
 from agent.settings import Settings
 from agent.telemetry.frames import NO_METRICS, MetricFrame
+from tests.unit.detection.builders import T0, S, bin_of, key
 
 ANOMALY = Anomaly(
     id="a", tenant="t", namespace="", service="cart", operation="", signal=Signal.LATENCY, side=Side.SERVED, score=2.0,
@@ -80,7 +83,8 @@ class Correlator:
 
 class Layer:
     def __init__(self) -> None:
-        self.streams, self.correlator = [Stream(), Stream()], Correlator()
+        self.streams: Sequence[Any] = [Stream(), Stream()]
+        self.correlator = Correlator()
 
 
 async def none(*args: object) -> None: ...
@@ -160,3 +164,57 @@ async def test_a_correlator_that_restarted_is_told_what_is_wrong_now(
     for _ in range(3):
         await detector.catch_up()
     assert layer.correlator.told == again
+
+
+class Mesh(Stream):
+    """Hands out what proxies told, an increment a page."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.items: list[Increment] = []
+
+    def tell(self, at_s: int, failed: int, spans: RedBins = NO_BINS) -> None:
+        mesh = bin_of(at_s, (key("ledger", tenant="t"), [0.01] * 20, failed))
+        self.items.append(Increment("t", T0 + (at_s + 15) * S, spans, NO_METRICS, mesh))
+
+    async def increments(self, epoch: int, cursor: int) -> Increments:
+        after = cursor if epoch == self.epoch else 0
+        page = tuple(self.items[after : after + 1])
+        return Increments(self.epoch, after + len(page), page, {"t": self.items[-1].watermark_ns})
+
+
+@pytest.mark.parametrize("traced", [False, True])
+async def test_what_proxies_tell_in_several_streams_is_judged_together_and_spans_win(
+    detector: Detector, layer: Layer, monkeypatch: pytest.MonkeyPatch, traced: bool
+) -> None:
+    monkeypatch.setattr(module, "DetectorBank", DetectorBank)
+    layer.streams = streams = [Mesh(), Mesh()]
+    for number in range(
+        40
+    ):  # every 15 s a scrape of two targets; half of the requests fail in the last five minutes
+        failed = 10 if number >= 20 else 0
+        spans = bin_of(15 * number, (key("ledger", tenant="t"), [0.01] * 20, 0)) if traced else NO_BINS
+        streams[0].tell(15 * number, failed)
+        streams[1].tell(15 * number + 5, failed, spans)
+        await detector.catch_up()
+        if number == 19:
+            assert layer.correlator.told == []
+    kinds = [kind for kind, _ in layer.correlator.told]
+    assert kinds[:1] == ([] if traced else ["started"])
+    if not traced:
+        assert layer.correlator.told[0][1] - T0 < (15 * 20 + 90) * S
+
+
+async def test_a_stream_that_tells_its_mesh_again_changes_nothing(
+    detector: Detector, layer: Layer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "DetectorBank", DetectorBank)
+    layer.streams = [stream] = [Mesh()]
+    for number in range(8):
+        stream.tell(15 * number, 0)
+    await detector.catch_up()
+    bins = (await detector.health()).figures["bins_total"]
+    stream.epoch = 2
+    await detector.catch_up()
+    figures = (await detector.health()).figures
+    assert (figures["bins_total"], figures["requests_late_total"]) == (bins, 0)

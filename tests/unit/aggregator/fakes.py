@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from actors.ports import Health, LiveBatch, LiveFrame, Ports, RedSeries, SourceInfo, Status
+from agent.detection.red import NO_BINS, RedBins
 from agent.errors import NotFound, Overloaded
 from agent.rootcause.answer import Answer, Cause, CauseKind, Evidence, Recommendation, Verdict
 from agent.telemetry.frames import NO_LOGS, NO_METRICS, NO_SPANS, ChangeEvent, Telemetry
@@ -91,6 +92,7 @@ class FakeStream:
         self.frames: list[tuple[int, LiveFrame]] = []
         self.missed: dict[str, int] = {}
         self.polls = 0
+        self.proxies = NO_BINS  # what a mesh tells
         self._news = asyncio.Event()
 
     def send(self, *frames: LiveFrame) -> None:
@@ -111,6 +113,9 @@ class FakeStream:
     ) -> list[RedSeries]:
         names = [name for name in self.services if service in (None, name) and tenant == "default"]
         return [red(name, "GET /items" if by_operation else "") for name in names]
+
+    async def mesh(self, tenant: str, service: str | None, start_ns: int, end_ns: int) -> list[RedBins]:
+        return [self.proxies]
 
     async def telemetry(self, tenant: str, start_ns: int, end_ns: int, min_position: int) -> Telemetry:
         changes = tuple(

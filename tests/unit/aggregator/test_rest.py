@@ -5,8 +5,10 @@ from typing import Any
 import aiohttp
 import pytest
 
+from agent.detection.red import RedKey, RedKind
 from agent.errors import Malformed, NotFound, Overloaded, StoreError, TooLarge, Unsupported
 from tests.unit.aggregator.fakes import NOW_S, NS, TRACE_ID, Shop, health
+from tests.unit.detection.builders import bin_of
 
 V1 = "/api/v1"
 
@@ -65,6 +67,18 @@ async def test_sources_of_a_service(http: aiohttp.ClientSession) -> None:
 async def test_services_show_the_last_minute(http: aiohttp.ClientSession) -> None:
     cart = (await get(http, V1 + "/services"))["services"][0]
     assert (cart["service"], cart["rate_per_s"], cart["versions"]) == ("cart", 5.0, ["1.2"])
+
+
+async def test_services_that_only_a_mesh_sees(http: aiohttp.ClientSession, shop: Shop) -> None:
+    key = RedKey("ledger", "bank", "default", "http", RedKind.SERVED)
+    for stream in shop.streams:
+        stream.proxies = bin_of(-30, (key, [0.1] * 30, 3))
+    found = (await get(http, V1 + "/services"))["services"]
+    [ledger] = [one for one in found if one["service"] == "ledger"]
+    rate = len(shop.streams) * 30 / 60
+    assert (ledger["namespace"], ledger["instances"], ledger["rate_per_s"]) == ("bank", 0, rate)
+    red = await get(http, f"{V1}/services/ledger/red?start=now-1m&step=60&by=operation")
+    assert [(one["operation"], one["error_ratio"]) for one in red["series"]] == [("http", [0.1])]
 
 
 @pytest.mark.parametrize("as_header", [True, False])

@@ -89,3 +89,21 @@ def test_a_store_pickles() -> None:
     again = pickle.loads(pickle.dumps(filled()))
     filled(again, 1)
     assert again.query("b", None, T0, T0 + 5 * S, 5).count.tolist() == [2]
+
+
+def test_increments_come_back_as_they_were_added() -> None:
+    store = filled(bins=3)
+    bins = store.bins("a", T0 + 5 * S, T0 + 15 * S)
+    assert {one.service for one in bins.keys} == {"a"}
+    assert sorted(bins.bin_start_ns.tolist()) == [T0 + at * S for at in (5, 5, 10, 10)]
+    again = RedStore()
+    again.add(store.bins(None, T0, T0 + 60 * S))
+    for service in ("a", "b"):
+        before, after = (one.query(service, None, T0, T0 + 60 * S, 5) for one in (store, again))
+        assert before.count.tolist() == after.count.tolist()
+        assert before.p95_ns.tolist() == pytest.approx(after.p95_ns.tolist(), nan_ok=True)
+
+
+def test_no_increments_of_an_unknown_service() -> None:
+    assert len(filled().bins("nobody", T0, T0 + 60 * S)) == 0
+    assert len(RedStore().bins(None, T0, T0 + 60 * S)) == 0

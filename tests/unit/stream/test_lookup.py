@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from actors.red import RedAsked
 from actors.stream.lookup import find_log, find_samples, find_trace, red_series, source_infos
 from agent.errors import BadInput, NotFound
 from agent.telemetry.batch import Signal
@@ -61,10 +63,11 @@ def test_samples_of_a_metric_open_by_service_and_name(fed: Fed) -> None:
 
 
 def test_red_series_of_a_service_and_of_its_operations(fed: Fed) -> None:
-    [whole] = red_series(fed.stream, "default", None, NOW_NS - 10 * S, NOW_NS + 10 * S, 20.0, False)
+    asked = RedAsked("default", None, NOW_NS - 10 * S, NOW_NS + 10 * S, 20.0, by_operation=False)
+    [whole] = red_series(fed.stream, asked)
     assert whole.rate_per_s == [pytest.approx(0.1)]
     assert whole.p50_ms[0] == pytest.approx(5.0, rel=0.12)
-    [operation] = red_series(fed.stream, "default", "cart", NOW_NS - 10 * S, NOW_NS + 10 * S, 20.0, True)
+    [operation] = red_series(fed.stream, replace(asked, service="cart", by_operation=True))
     assert operation.operation == "GET /thing"
 
 
