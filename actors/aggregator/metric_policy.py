@@ -31,6 +31,7 @@ class PolicyKeeper:
     def __init__(self, store: PolicyStore) -> None:
         self._store = store
         self.policy = MetricPolicy()
+        self._read = False
         self.thresholds: tuple[Threshold, ...] = ()
 
     async def run(self) -> None:
@@ -45,6 +46,7 @@ class PolicyKeeper:
     async def refresh(self) -> None:
         """Raises ``ObservabilityError`` where the store is away."""
         configs, thresholds = await asyncio.gather(self._store.configs(), self._store.thresholds())
+        self._read = True
         version = version_of(configs)
         if version != self.policy.version:
             self.policy = MetricPolicy([config.rule() for config in configs], version)
@@ -52,8 +54,9 @@ class PolicyKeeper:
         self.thresholds = tuple(row.threshold() for row in thresholds)
 
     def newer_than(self, version: int) -> MetricPolicy | None:
-        """The policy, where it is another one than that of ``version``."""
-        return self.policy if self.policy.version != version else None
+        """The policy, where it is another one than that of ``version``; None also until it was read: that there
+        are no rules would let go of what a rule keeps."""
+        return self.policy if self._read and self.policy.version != version else None
 
 
 def version_of(configs: Sequence[MetricConfig]) -> int:

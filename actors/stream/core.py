@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import structlog
 
+from actors.stream.policy_file import load_policy, save_policy
 from agent.detection.detectors.resources import watched
 from agent.detection.meshred import MeshRed
 from agent.detection.red import NO_BINS, RedAccumulator, RedBins
@@ -73,6 +74,7 @@ class Stream:
         self._reader = reader
         self._blocks = reader.folder / "blocks"
         self._policy = MetricPolicy()
+        self.policy_version = 0  # of the policy that a restart brings back
         self._translation = translation or Translation()
         self.tenants: dict[str, Tenant] = {}
         self.position = reader.start()
@@ -119,8 +121,10 @@ class Stream:
         self._bound()
 
     def recover(self, on_increments: Callable[[list[Increment]], None] | None = None) -> None:
-        """Apply everything that the log still holds. ``on_increments`` takes what would not fit if it waited
-        for the first drain; with None it does."""
+        """Apply everything that the log still holds, by the policy that was used last. ``on_increments`` takes
+        what would not fit if it waited for the first drain; with None it does."""
+        self._policy = load_policy(self._reader.folder)
+        self.policy_version = self._policy.version
         for folder in sorted(self._blocks.glob("*")):
             self._tenant(folder.name)
         for _ in self.follow(self._reader.end()):
@@ -161,10 +165,14 @@ class Stream:
         ]
 
     def use(self, policy: MetricPolicy) -> None:
-        """From now on, take the samples that a policy keeps."""
+        """From now on, keep what a policy keeps, also after a restart. Not while records are applied; takes a
+        while where there are many series. Raises OSError when the disk refuses to hold it: a restart brings the
+        one before then."""
         self._policy = policy
-        for tenant in self.tenants.values():
+        for tenant in list(self.tenants.values()):
             tenant.window.metrics.window.use(policy)
+        save_policy(self._reader.folder, policy)
+        self.policy_version = policy.version
 
     def seals(self) -> list[tuple[MetricFeed, int]]:
         """Whose samples are to be sealed, and up to which time in ms."""
@@ -173,6 +181,11 @@ class Stream:
             for tenant in self.tenants.values()
         ]
         return [(feed, cut_ms) for feed, cut_ms in due if cut_ms is not None]
+
+    def thins(self) -> list[MetricFeed]:
+        """Whose blocks may hold samples that are no longer kept."""
+        feeds = [tenant.window.metrics for tenant in self.tenants.values()]
+        return [feed for feed in feeds if feed.thin_due()]
 
     def watermarks(self) -> dict[str, int]:
         return {name: tenant.window.watermark_ns for name, tenant in self.tenants.items()}

@@ -101,7 +101,7 @@ def write_block(folder: Path, cut_ms: int, position: int, groups: Iterable[Group
             return None
         path = folder / f"{info.start_ms}_{info.cut_ms}{SUFFIX}"
         beside.rename(path)
-        _sync_folder(folder)
+        sync_folder(folder)
         return path
     finally:
         beside.unlink(missing_ok=True)
@@ -119,7 +119,7 @@ def rewrite_block(path: Path, cut_ms: int, position: int, groups: Iterable[Group
             fresh.path = path
         else:
             path.unlink(missing_ok=True)
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
         return fresh
     finally:
         beside.unlink(missing_ok=True)
@@ -286,7 +286,7 @@ def _batched(groups: Iterable[GroupRow], size: int) -> Iterable[list[GroupRow]]:
         yield rows
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
     file = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(file)

@@ -278,7 +278,7 @@ class MetricWindow:
             source = Source(self._lock, recent.head, recent.index, recent.histograms, recent.exemplars)
             span_ms = self._view.cut_ms, cut_ms - 1
             ids = series_between(source, span_ms)
-            floor_ms = self._floors(self._view, ids, cut_ms)
+            floor_ms = self._floors(self._view, ids, cut_ms - 1)
             if floor_ms is not None:  # what is not kept any more is not written
                 ids = ids[floor_ms < cut_ms]
             path = write_block(folder, cut_ms, position, group_rows(source, ids, span_ms))
@@ -298,7 +298,8 @@ class MetricWindow:
 
     def thin(self) -> int:
         """Write the blocks anew, or take them away, that hold series whose samples there are no longer kept;
-        returns how many. As for ``seal``; each block is the old one or the thinner one at every moment."""
+        returns how many. As for ``seal``, and lets that go first; on disk is the old block or the thinner one at
+        every moment."""
         with self._sealing:
             with self._lock:
                 mark, retention = self._mark(1), self._recent.retention
@@ -314,6 +315,8 @@ class MetricWindow:
                     left = thinned(block, ~expired, like)
                     self._replace(block, left)
                     changed += 1
+                    if self.seal_due(watermark_ms) is not None:
+                        return changed  # the rest comes after that
                 like = left or like
             self._thinned_at = mark
             return changed
@@ -491,9 +494,7 @@ class MetricWindow:
             with self._lock:
                 if view is self._view:
                     first, last = self._recent.head.lifetimes(ids)
+                    oldest: int | I64 = start_ms
                     if floor_ms is not None:
-                        first, last = (
-                            np.maximum(first, floor_ms),
-                            np.where(last < floor_ms, FOREVER_MS[0], last),
-                        )
-                    return view.index, ids[(first <= end_ms) & (last >= start_ms)]
+                        oldest, first = np.maximum(start_ms, floor_ms), np.maximum(first, floor_ms)
+                    return view.index, ids[(first <= end_ms) & (last >= oldest)]

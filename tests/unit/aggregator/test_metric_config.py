@@ -128,6 +128,7 @@ async def test_without_a_database_it_says_so(http: aiohttp.ClientSession) -> Non
 async def test_while_the_store_is_away_the_policy_stays(store: Store) -> None:
     store.rows[ID] = MetricConfig(ID, "a", enabled=False)
     keeper = PolicyKeeper(store)
+    assert keeper.newer_than(1) is None  # not read yet
     await keeper.refresh()
     store.away = True
     with pytest.raises(StoreError):

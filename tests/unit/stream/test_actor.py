@@ -61,11 +61,37 @@ def beside(monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_which_metrics_are_kept_is_asked_of_the_aggregator(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    used: list[MetricPolicy] = []
-    monkeypatch.setattr(Stream, "use", lambda self, policy: used.append(policy))
+    loop, used = asyncio.get_running_loop(), asyncio.Queue[MetricPolicy]()
+    monkeypatch.setattr(Stream, "use", lambda _, policy: loop.call_soon_threadsafe(used.put_nowait, policy))
     await Running(tmp_path).stream.start()
-    await asyncio.sleep(0)
-    assert [policy.version for policy in used] == [1]
+    async with asyncio.timeout(10):
+        assert (await used.get()).version == 1
+
+
+async def test_what_is_due_is_sealed_and_thinned(tmp_path: Path) -> None:
+    running = Running(tmp_path)
+    await running.stream.start()
+    done: list[str] = []
+
+    class Feed:
+        def seal(self, cut_ms: int) -> None:
+            done.append(f"seal {cut_ms}")
+            raise OSError("no space")
+
+        def thin(self) -> None:
+            done.append("thin")
+
+    feed: Any = Feed()
+    running.stream._stream.seals = lambda: [(feed, 7)]  # type: ignore[method-assign]
+    running.stream._stream.thins = lambda: [feed]  # type: ignore[method-assign]
+    await running.send(["cart"], 0)
+    tidying = running.stream._tidying
+    assert tidying is not None
+    async with asyncio.timeout(10):
+        while len(done) < 2:
+            await asyncio.sleep(0)
+    tidying.cancel()
+    assert done == ["seal 7", "thin"]
 
 
 async def test_nothing_is_handed_out_before_the_log_is_applied(tmp_path: Path) -> None:

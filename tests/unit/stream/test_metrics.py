@@ -7,8 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from actors.stream.core import Stream
 from actors.stream.queries import Asked, Queries
 from actors.stream.rebuild import rebuilt
+from agent.errors import CorruptLog
 from agent.promql.options import EngineOptions
 from agent.promql.parse import parse
 from agent.promql.values import Grid, Matcher
@@ -128,3 +130,64 @@ def test_what_the_policy_keeps_out_is_counted_and_comes_again_when_it_is_let_in(
     fed.stream.use(MetricPolicy([], 2))
     fed.write({REQUESTS: points(20)[4:6]})
     assert held(fed)[REQUESTS] == 4
+
+
+DAY_MS = 86_400_000
+
+
+def test_what_a_rule_keeps_longer_outlives_a_restart(tmp_path: Path) -> None:
+    fed = Fed(tmp_path, metric_block_s=60.0, metric_retention_s=3600.0)
+    fed.stream.use(MetricPolicy([MetricRule("http_*", retention_ms=DAY_MS)], 1))
+    start = NOW_MS - 4 * 3_600_000
+    fed.write({one: [(start, 1.0)] for one in (REQUESTS, CPU)})
+    fed.write({CPU: [(start + 1_800_000, 2.0)]})
+    tidy(fed.stream)
+    fed.write({CPU: [(NOW_MS, 3.0)]})
+    again = fed.restarted()
+    for stream in (fed.stream, again):
+        tidy(stream)
+        found = stream.window("default").metrics.window.select([ALL], 0, NOW_MS)
+        assert dict(zip(found.labels.rows(), np.diff(found.offsets).tolist(), strict=True)) == {
+            REQUESTS: 1,
+            CPU: 1,
+        }
+    assert again.policy_version == 1
+    again.use(MetricPolicy([], 0))
+    again.window("default").metrics.advance(NOW_NS)
+    assert again.window("default").metrics.window.blocks == []
+    assert fed.restarted().policy_version == 0
+
+
+def test_a_rule_that_keeps_shorter_holds_at_once(tmp_path: Path) -> None:
+    fed = Fed(tmp_path, metric_block_s=60.0)
+    fed.write({one: points(240) for one in (REQUESTS, CPU)})
+    tidy(fed.stream)
+    fed.stream.use(
+        MetricPolicy(
+            [
+                MetricRule(
+                    "*", service="shop", labels={"__name__": "http_requests_total"}, retention_ms=60_000
+                )
+            ],
+            1,
+        )
+    )
+    assert held(fed) == {REQUESTS: 5, CPU: 240}
+    assert fed.stream.thins()
+    tidy(fed.stream)
+    assert not fed.stream.thins()
+    assert [info.series for info in fed.window.metrics.window.blocks] == [1]
+
+
+def test_a_policy_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    fed = Fed(tmp_path)
+    (tmp_path / "metric_policy.json").write_bytes(b"{")
+    with pytest.raises(CorruptLog, match=r"metric_policy\.json"):
+        fed.restarted()
+
+
+def tidy(stream: Stream) -> None:
+    for feed, cut_ms in stream.seals():
+        feed.seal(cut_ms)
+    for feed in stream.thins():
+        feed.thin()

@@ -3,8 +3,12 @@ from __future__ import annotations
 import pickle
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from agent.telemetry.metric_policy import MetricPolicy, MetricRule, State, Threshold
+from agent.errors import Malformed
+from agent.telemetry.labels import LabelTable, labels_of
+from agent.telemetry.metric_policy import NO_RULE, MetricPolicy, MetricRule, State, Threshold
 
 
 def series(name: str, **labels: str) -> dict[str, str]:
@@ -41,6 +45,39 @@ def test_the_most_telling_rule_decides(labels: dict[str, str], retention_ms: int
     rule = POLICY.rule_of(labels)
     assert rule is not None
     assert rule.retention_ms == retention_ms
+
+
+CHOICES = ("up", "http_x", "http_requests_total", "debug_x", "http_a_total")
+SETS = st.fixed_dictionaries(
+    {"__name__": st.sampled_from(CHOICES)},
+    optional={
+        "job": st.sampled_from(["shop/cart", "cart", "pay"]),
+        "service": st.sampled_from(["cart", "pay"]),
+        "code": st.sampled_from(["200", "500"]),
+        "pod": st.text("ab", min_size=1, max_size=3),
+    },
+)
+
+
+@given(st.lists(SETS, max_size=20))
+def test_many_are_decided_on_as_one_at_a_time(sets: list[dict[str, str]]) -> None:
+    places = POLICY.decide(LabelTable.of([labels_of(one) for one in sets])).tolist()
+    assert [POLICY.rules[place] for place in places] == [POLICY.rule_of(one) for one in sets]
+
+
+def test_sets_that_no_rule_names_have_none() -> None:
+    policy = MetricPolicy([MetricRule("a", labels={"b": "c"})])
+    sets = [labels_of({"__name__": "a"}), labels_of({"b": "c"}), labels_of({"__name__": "a", "b": "c"})]
+    assert policy.decide(LabelTable.of(sets)).tolist() == [NO_RULE, NO_RULE, 0]
+    assert policy.decide(LabelTable.empty(2)).tolist() == [NO_RULE, NO_RULE]
+
+
+def test_it_is_written_down_and_read() -> None:
+    other = MetricPolicy.from_json(POLICY.to_json())
+    assert (other.version, other.rules) == (POLICY.version, POLICY.rules)
+    for content in (b"", b"{}", b'{"version": 1, "rules": [{"pattern": 5}]}', b"\xff"):
+        with pytest.raises(Malformed, match="no policy of metrics"):
+            MetricPolicy.from_json(content)
 
 
 def test_what_is_switched_off_is_not_kept() -> None:
