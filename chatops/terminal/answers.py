@@ -41,7 +41,7 @@ def render(answer: Mapping[str, Any]) -> RenderableType:
 
 
 def _facts(answer: Mapping[str, Any]) -> str:
-    facts = [f"confidence {float(answer.get('confidence', 0)):.0%}"]
+    facts = [f"confidence {float(answer['confidence']):.0%}"] if answer.get("confidence") else []
     if answer.get("service"):
         facts.append(f"about {answer['service']}")
     if answer.get("end_s"):
