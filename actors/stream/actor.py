@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -68,7 +68,7 @@ class SourceStream:
         self._queries = Queries(self._stream)
         self._target = 0
         self._rebuilds = 0
-        self._sealing: asyncio.Task[None] | None = None
+        self._tidying: asyncio.Task[None] | None = None
         self._asking: asyncio.Task[None] | None = None
         self._applying = asyncio.Lock()
         self._applied = asyncio.Event()
@@ -124,30 +124,45 @@ class SourceStream:
             self._applied.set()
             self._applied = asyncio.Event()
             await self._rebuild()
-        if not self._sealing and self._stream.seals():
-            self._sealing = asyncio.create_task(self._seal())
+        self._begin_tidying()
 
     async def _follow_policy(self) -> None:
-        """Take up which metrics are kept, whenever somebody changes that."""
-        aggregator, version = connect(self._settings).aggregator, 0
+        """Take up which metrics are kept, and how long, whenever somebody changes that."""
+        aggregator = connect(self._settings).aggregator
         while True:
-            with contextlib.suppress(ObservabilityError):  # away: it comes back
-                policy = await aggregator.metric_policy(version)
+            try:
+                policy = await aggregator.metric_policy(self._stream.policy_version)
                 if policy is not None:
-                    version = policy.version
-                    self._stream.use(policy)
+                    async with self._applying:
+                        await asyncio.to_thread(self._stream.use, policy)
+                    self._begin_tidying()
+            except ObservabilityError:  # away: it comes back
+                pass
+            except OSError:  # it holds, and is tried again
+                structlog.get_logger().exception("the policy of metrics is not saved", stream=self._number)
             await asyncio.sleep(POLICY_S)
 
-    async def _seal(self) -> None:
-        """Write the samples that are due to blocks, while records are applied."""
+    def _begin_tidying(self) -> None:
+        if not self._tidying and (self._stream.seals() or self._stream.thins()):
+            self._tidying = asyncio.create_task(self._tidy())
+
+    async def _tidy(self) -> None:
+        """Write the samples that are due to blocks, and those that are no longer kept out of them, while records
+        are applied. What the disk refuses is tried again with a later record."""
+        failed = False
         try:
-            for feed, cut_ms in self._stream.seals():
-                await asyncio.to_thread(feed.seal, cut_ms)
-        except Exception:  # what the disk refuses is tried again with the next record
-            structlog.get_logger().exception("samples could not be sealed", stream=self._number)
-            await asyncio.sleep(RETRY_SEAL_S)
+            due: list[Callable[[], None]] = [partial(feed.seal, cut) for feed, cut in self._stream.seals()]
+            due += [feed.thin for feed in self._stream.thins()]
+            for work in due:
+                try:
+                    await asyncio.to_thread(work)
+                except Exception:  # a full disk must not keep others from giving back what they hold of it
+                    failed = True
+                    structlog.get_logger().exception("blocks could not be written", stream=self._number)
+            if failed:
+                await asyncio.sleep(RETRY_SEAL_S)
         finally:
-            self._sealing = None
+            self._tidying = None
 
     async def _rebuild(self) -> None:
         """Make the windows whose tables are full anew, while nothing is applied."""
