@@ -31,6 +31,7 @@ from actors.ports import Health
 from actors.progress import Progress
 from agent.correlation.incidents import IncidentChange
 from agent.detection.anomaly import AnomalyEvent
+from agent.detection.meshwatch import BEHIND_NS
 from agent.errors import NotFound, ObservabilityError, Overloaded
 from agent.observe import configure
 from agent.recommendations.rules import advise
@@ -201,9 +202,11 @@ class Correlator:
     async def _catch_up(self, view: TenantView, mark_ns: int, positions: Sequence[int]) -> None:
         while stretch := view.due(mark_ns):
             telemetry = await self._asking.telemetry(view.tenant, stretch.start_ns, stretch.end_ns, positions)
+            earlier = stretch.start_ns - BEHIND_NS, stretch.end_ns - BEHIND_NS  # proxies are asked seldom
+            mesh = await self._asking.mesh(view.tenant, *earlier)
             try:
                 async with self._thinking:
-                    await asyncio.to_thread(view.take, stretch, telemetry)
+                    await asyncio.to_thread(view.take, stretch, telemetry, mesh)
             except Exception:  # the next slices are learned without it
                 self._counts["failures"] += 1
                 log.exception(

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 import structlog
 
 from actors.correlator.thin import thinned
+from agent.detection.red import RedBins, concat_bins
 from agent.errors import NotFound, ObservabilityError, Overloaded
 from agent.telemetry.frames import Telemetry, concat
 
@@ -78,6 +79,15 @@ class Asking:
 
         held = [part for part in await self._patiently(ask) if part is not None]
         return await asyncio.to_thread(_joined, tenant, held) if held else None
+
+    async def mesh(self, tenant: str, start_ns: int, end_ns: int) -> RedBins:
+        """What proxies tell of services in ``[start_ns, end_ns)``. Raises ``Overloaded`` while a stream is away."""
+
+        async def ask() -> list[list[RedBins]]:
+            asked = (stream.mesh(tenant, None, start_ns, end_ns) for stream in self._streams)
+            return list(await asyncio.gather(*asked))
+
+        return concat_bins([bins for part in await self._patiently(ask) for bins in part])
 
     async def _all_marks(self, positions: Sequence[int]) -> dict[str, int]:
         return _latest(await asyncio.gather(*self._watermarks(positions)))

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, replace
 from agent.correlation.incidents import Incident, IncidentBook, IncidentChange, IncidentSettings
 from agent.correlation.topology import Topology
 from agent.detection.anomaly import AnomalyEvent
+from agent.detection.red import NO_BINS, RedBins
 from agent.rootcause.answer import Answer
 from agent.rootcause.baseline import Baseline
 from agent.rootcause.engine import analyse
@@ -66,9 +67,11 @@ class TenantView:
         end = min(closed, start + int(MAX_TAKE_S * NS))
         return Stretch(start, end) if end > start else None
 
-    def take(self, stretch: Stretch, telemetry: Telemetry | None) -> None:
-        """Learn a stretch that ``due`` named; None where no stream holds anything of it."""
+    def take(self, stretch: Stretch, telemetry: Telemetry | None, mesh: RedBins = NO_BINS) -> None:
+        """Learn a stretch that ``due`` named; None where no stream holds anything of it. ``mesh`` is what proxies
+        told of services, each row once."""
         self.cursor_ns = stretch.end_ns
+        self.topology.observe_mesh(mesh)
         if telemetry is not None:
             self.topology.observe(telemetry.spans)
             self.baseline.learn(telemetry)

@@ -1,4 +1,5 @@
-"""Who calls whom, learned from spans: a child span of another service than its parent is a call.
+"""Who calls whom, learned from spans: a child span of another service than its parent is a call. What proxies tell of
+calls is learned as well, for services that send no spans.
 
 Whole traces are sampled by a hash of their id, the same in every stream, so that the cost is bounded and
 the joins stay possible; counts are scaled back. Calls to a database or a model that sends no spans of its
@@ -16,6 +17,9 @@ import numpy as np
 from agent.correlation.joins import PAIR_COLUMNS, Generation, join, sampled
 from agent.detection.anomaly import ServiceKey
 from agent.detection.histogram import BUCKETS, LOWEST_NS, PER_OCTAVE, quantiles
+from agent.detection.mesh import UNKNOWN
+from agent.detection.meshwatch import TRACED_NS
+from agent.detection.red import OTHER_OPERATION, RedBins, RedKind
 from agent.telemetry.frames import (
     F64,
     I32,
@@ -50,7 +54,8 @@ class TopologySettings:
 @dataclass(frozen=True, slots=True)
 class Edge:
     """``calls`` and ``errors`` are estimates if traces are sampled; the latencies are the callee's own view
-    over the last five to ten minutes of calls. ``pseudo``: the callee sends no spans."""
+    over the last five to ten minutes of calls (the caller's, where a mesh tells of them). ``pseudo``: the
+    callee sends no spans."""
 
     caller: ServiceKey
     callee: ServiceKey
@@ -64,12 +69,22 @@ class Edge:
 
 
 class _EdgeState:
-    __slots__ = ("calls", "errors", "first_ns", "last_ns", "recent", "turned_ns")
+    __slots__ = ("calls", "errors", "first_ns", "last_ns", "recent", "traced_ns", "turned_ns")
 
     def __init__(self, now_ns: int) -> None:
         self.calls = self.errors = 0.0
         self.first_ns = self.last_ns = self.turned_ns = now_ns
+        self.traced_ns = 0  # when spans told of a call
         self.recent = np.zeros((2, BUCKETS), np.int64)
+
+    def add(self, calls: float, errors: float, last_ns: int, buckets: I64) -> None:
+        self.calls += calls
+        self.errors += errors
+        self.last_ns = max(self.last_ns, last_ns)
+        if self.last_ns - self.turned_ns > 300 * 10**9:
+            self.recent[1], self.turned_ns = self.recent[0], self.last_ns
+            self.recent[0] = 0
+        self.recent[0] += buckets
 
 
 class Topology:
@@ -83,6 +98,7 @@ class Topology:
         self._node_of_source: dict[Source, int] = {}
         self._edges: dict[tuple[int, int], _EdgeState] = {}
         self._pseudo: set[int] = set()
+        self._untraced: set[int] = set()  # services that only a mesh tells of
         self._answered: set[tuple[int, int]] = set()
         self._young = Generation(self.settings.table_spans)
         self._old = Generation(1)
@@ -106,6 +122,27 @@ class Topology:
         self._pseudo_calls(spans, rows, nodes, failed)
         self._age()
 
+    def observe_mesh(self, bins: RedBins) -> None:
+        """Learns from the RED rows of proxies: the operation of calls is who is called. Services are known by name
+        (``_service``). An edge that spans tell of is left to them."""
+        if len(bins) == 0:
+            return
+        self.now_ns = max(self.now_ns, int(bins.bin_start_ns.max()))
+        named: dict[tuple[str, str], list[ServiceKey]] = {}
+        for node in self._nodes:
+            named.setdefault((node.tenant, node.service), []).append(node)
+        order = sorted(range(len(bins.keys)), key=lambda code: bins.keys[code].kind is RedKind.CALLS)
+        for code in order:  # those who serve first: they say in which namespace they are
+            key = bins.keys[code]
+            own = self._service(ServiceKey(key.tenant, key.namespace, key.service), named, elsewhere=False)
+            if key.kind is RedKind.CALLS and key.operation not in (UNKNOWN, OTHER_OPERATION):
+                called = self._service(
+                    ServiceKey(key.tenant, key.namespace, key.operation), named, elsewhere=True
+                )
+                if called != own:
+                    self._add_mesh(own, called, bins, np.flatnonzero(bins.series == code))
+        self._age()
+
     def edges(self, now_ns: int | None = None) -> tuple[Edge, ...]:
         """All edges seen in the last ``keep_s``, sorted."""
         since_ns = (self.now_ns if now_ns is None else now_ns) - round(self.settings.keep_s * 1e9)
@@ -123,7 +160,7 @@ class Topology:
                 (
                     Edge(
                         self._nodes[a], self._nodes[b], s.calls, s.errors, float(p50[i]), float(p95[i]),
-                        s.first_ns, s.last_ns, b in self._pseudo,
+                        s.first_ns, s.last_ns, b in self._pseudo or b in self._untraced,
                     )
                     for i, ((a, b), s) in enumerate(rows)
                 ),
@@ -190,6 +227,24 @@ class Topology:
                 self._node_of_source.clear()
             node = self._named(ServiceKey(source.tenant, source.namespace, source.service))
             self._node_of_source[source] = node
+            self._untraced.discard(node)
+        return node
+
+    def _service(
+        self, key: ServiceKey, named: dict[tuple[str, str], list[ServiceKey]], *, elsewhere: bool
+    ) -> int:
+        """The node of a service that a proxy names: one of the same namespace, or of none. Else, where the namespace
+        is a guess (``elsewhere``), that of any namespace, or a new one."""
+        known = named.setdefault((key.tenant, key.service), [])
+        for namespace in (key.namespace, ""):
+            found = key._replace(namespace=namespace)
+            if found in known:
+                return self._named(found)
+        if elsewhere and known:
+            return self._named(min(known))
+        known.append(key)
+        node = self._named(key)
+        self._untraced.add(node)
         return node
 
     def _named(self, key: ServiceKey) -> int:
@@ -268,20 +323,36 @@ class Topology:
         inverse = inverse.reshape(-1)
         for number, (a, b) in enumerate(distinct.tolist()):
             rows = pairs[inverse == number]
-            state = self._edges.get((a, b))
+            state = self._edge(a, b, int(rows[:, 3].min()))
             if state is None:
-                if len(self._edges) >= self.settings.max_edges:
-                    self.calls_refused += len(rows)
-                    continue
-                state = self._edges[a, b] = _EdgeState(int(rows[:, 3].min()))
-                self._around = None
-            state.calls += weight * len(rows)
-            state.errors += weight * float(rows[:, 4].sum())
-            state.last_ns = max(state.last_ns, int(rows[:, 3].max()))
-            if state.last_ns - state.turned_ns > 300 * 10**9:
-                state.recent[1], state.turned_ns = state.recent[0], state.last_ns
-                state.recent[0] = 0
-            state.recent[0] += np.bincount(_buckets(rows[:, 2]), minlength=BUCKETS)
+                self.calls_refused += len(rows)
+                continue
+            last_ns = int(rows[:, 3].max())
+            state.traced_ns = max(state.traced_ns, last_ns)
+            buckets = np.bincount(_buckets(rows[:, 2]), minlength=BUCKETS)
+            state.add(weight * len(rows), weight * float(rows[:, 4].sum()), last_ns, buckets)
+
+    def _add_mesh(self, a: int, b: int, bins: RedBins, rows: I64) -> None:
+        state = self._edges.get((a, b))
+        if state is not None and state.traced_ns:
+            rows = rows[bins.bin_start_ns[rows] > state.traced_ns + TRACED_NS]
+        if not len(rows):
+            return
+        state = self._edge(a, b, int(bins.bin_start_ns[rows].min()))
+        calls, errors = int(bins.count[rows].sum()), int(bins.errors[rows].sum())
+        if state is None:
+            self.calls_refused += calls
+            return
+        buckets = bins.buckets[rows].sum(axis=0, dtype=np.int64)
+        state.add(calls, errors, int(bins.bin_start_ns[rows].max()), buckets)
+
+    def _edge(self, a: int, b: int, first_ns: int) -> _EdgeState | None:
+        """None: there is no room for a new one."""
+        state = self._edges.get((a, b))
+        if state is None and len(self._edges) < self.settings.max_edges:
+            state = self._edges[a, b] = _EdgeState(first_ns)
+            self._around = None
+        return state
 
     def _age(self) -> None:
         since_ns = self.now_ns - round(self.settings.keep_s * 1e9)

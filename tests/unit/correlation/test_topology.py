@@ -5,8 +5,9 @@ import pytest
 
 from agent.correlation.topology import Topology, TopologySettings
 from agent.detection.anomaly import ServiceKey
+from agent.detection.red import RedBins, RedKey, RedKind, concat_bins
 from agent.telemetry.frames import KIND_CLIENT, SYSTEM_DB, SYSTEM_GEN_AI, SpanFrame, select
-from tests.unit.detection.builders import T0, S, Sp, frame
+from tests.unit.detection.builders import T0, S, Sp, bin_of, frame
 from tests.unit.detection.shop import Shop, batches
 
 
@@ -136,3 +137,52 @@ def test_goes_on_after_pickling() -> None:
     topology = pickle.loads(pickle.dumps(learned(frame(CHILD), settings=TopologySettings(table_spans=64))))
     topology.observe(frame(PARENT))
     assert pairs(topology) == [("front", "cart")]
+
+
+def told(caller: str, callee: str, at_s: int = 0, namespace: str = "shop") -> RedBins:
+    """Ten calls, three of which fail, as a proxy tells them."""
+    return bin_of(at_s, (RedKey(caller, namespace, "default", callee, RedKind.CALLS), [0.2] * 10, 3))
+
+
+def serving(service: str, namespace: str = "shop") -> RedBins:
+    return bin_of(0, (RedKey(service, namespace, "default", "http", RedKind.SERVED), [0.2] * 10, 3))
+
+
+def meshed(*parts: RedBins, topology: Topology | None = None) -> Topology:
+    topology = topology or Topology()
+    topology.observe_mesh(concat_bins(parts))
+    return topology
+
+
+def test_calls_that_a_mesh_tells_of_are_edges() -> None:
+    (edge,) = meshed(told("front", "cart"), told("front", "cart", 5)).edges()
+    assert (edge.caller, edge.callee, edge.calls, edge.errors) == (shop("front"), shop("cart"), 20.0, 6.0)
+    assert edge.p50_ns == pytest.approx(0.2 * S, rel=0.13)
+    assert (edge.first_ns, edge.last_ns, edge.pseudo) == (T0, T0 + 5 * S, True)
+
+
+@pytest.mark.parametrize("callee", ["unknown", "…other", "front"])
+def test_calls_to_nobody_known_are_no_edge(callee: str) -> None:
+    assert meshed(told("front", callee)).edges() == ()
+
+
+def test_a_service_that_is_called_lies_where_it_serves() -> None:
+    (edge,) = meshed(told("front", "cart"), serving("cart", "backend")).edges()
+    assert edge.callee == ServiceKey("default", "backend", "cart")
+
+
+def test_a_service_known_by_its_spans_is_the_same() -> None:
+    (edge,) = meshed(told("front", "cart"), serving("cart"), topology=learned(frame(CHILD))).edges()
+    assert (edge.callee, edge.pseudo) == (at("cart"), False)
+
+
+def test_an_edge_that_spans_tell_of_is_left_to_them() -> None:
+    topology = meshed(told("front", "cart", 60), topology=learned(frame(PARENT, CHILD)))
+    assert [edge.calls for edge in topology.edges()] == [1.0]
+    meshed(told("front", "cart", 600), topology=topology)
+    assert [edge.calls for edge in topology.edges()] == [11.0]
+
+
+def test_edges_of_a_mesh_are_bounded_and_counted() -> None:
+    topology = meshed(told("a", "b"), told("b", "a"), topology=Topology(TopologySettings(max_edges=1)))
+    assert (len(topology.edges()), topology.calls_refused) == (1, 10)

@@ -14,6 +14,7 @@ import pytest_asyncio
 from actors.correlator import actor as module
 from actors.correlator.actor import MAX_QUESTIONS, Correlator
 from actors.correlator.view import TenantView
+from agent.detection.red import RedBins
 from agent.errors import NotFound, Overloaded
 from agent.settings import GeneralSettings, Settings
 from agent.telemetry.frames import NO_LOGS, NO_METRICS, NO_SPANS, Telemetry
@@ -37,6 +38,9 @@ class Stream:
         if self.away:
             raise Overloaded("stream-1 is away")
         return Telemetry(start_ns, end_ns, NO_SPANS, NO_LOGS, NO_METRICS)
+
+    async def mesh(self, tenant: str, service: str | None, start_ns: int, end_ns: int) -> list[RedBins]:
+        return []
 
 
 class Layer:

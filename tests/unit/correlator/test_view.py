@@ -9,8 +9,10 @@ import pytest
 
 from actors.correlator.view import NEW_NORMAL_S, Stretch, TenantView
 from agent.detection.anomaly import Anomaly, AnomalyEvent, EventKind, Side, Signal
+from agent.detection.red import RedKey, RedKind
 from agent.settings import Settings, StreamSettings
 from agent.telemetry.frames import NO_LOGS, NO_METRICS, NO_SPANS, Telemetry
+from tests.unit.detection.builders import bin_of
 
 S = 1_000_000_000
 T0 = 1_700_000_000 * S
@@ -104,3 +106,10 @@ def test_an_incident_is_not_normal_time_until_it_lasts() -> None:
     begin, end = one.baseline.excluded[0][0], max(end for _, end in one.baseline.excluded)
     assert begin == T0 - 50 * S
     assert end == T0 + round((NEW_NORMAL_S - 20) * S)
+
+
+def test_what_a_mesh_tells_of_calls_is_in_the_graph() -> None:
+    one = view()
+    calls = RedKey("web", "shop", "default", "cart", RedKind.CALLS)
+    one.take(Stretch(T0, T0 + 20 * S), None, bin_of(0, (calls, [0.1] * 5, 0)))
+    assert [(edge.caller.service, edge.callee.service) for edge in one.topology.edges()] == [("web", "cart")]
