@@ -19,7 +19,8 @@ from agent.promql.tree import Expr
 from agent.promql.values import Exemplars, Grid, Matcher, Selection
 from agent.telemetry.labels import LabelTable, concat_tables
 from agent.telemetry.native import decode_histograms
-from agent.windows.metrics.window import MetricLimits, MetricWindow
+from agent.windows.metrics.upkeep import MetricLimits
+from agent.windows.metrics.window import MetricWindow
 
 Result = TypeVar("Result")
 MatcherSets = Sequence[Sequence[Matcher]]

@@ -24,7 +24,8 @@ from agent.telemetry.frames import F64, I64, U8, U64
 from agent.telemetry.labels import encode_labels, hash_labels, labels_of
 from agent.telemetry.samples import SampleBatch
 from agent.windows.metrics.loading import load_kernels
-from agent.windows.metrics.window import MetricLimits, MetricWindow
+from agent.windows.metrics.upkeep import MetricLimits
+from agent.windows.metrics.window import MetricWindow
 
 STEP_MS = 15_000
 START_MS = 1_700_000_100_000

@@ -17,7 +17,8 @@ from agent.telemetry.otlp_prometheus import OtlpSeries
 from agent.telemetry.otlp_prometheus_labels import Translation
 from agent.telemetry.samples import SampleBatch
 from agent.windows.metrics.owners import NS_PER_MS, Register, SeriesOwners
-from agent.windows.metrics.window import MetricLimits, MetricWindow
+from agent.windows.metrics.upkeep import MetricLimits
+from agent.windows.metrics.window import MetricWindow
 from agent.windows.sources import Sources
 
 # Whoever follows the samples of a window: gets it, the ids of a record's series, negative for those that were

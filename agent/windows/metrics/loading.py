@@ -13,7 +13,8 @@ from agent.promql.values import Matcher
 from agent.telemetry.labels import encode_labels, hash_labels, labels_of
 from agent.telemetry.metric_policy import MetricPolicy, MetricRule
 from agent.telemetry.samples import SampleBatch
-from agent.windows.metrics.window import MetricLimits, MetricWindow
+from agent.windows.metrics.upkeep import MetricLimits
+from agent.windows.metrics.window import MetricWindow
 
 _TIMES_MS = (0, 30_000, 10_000, 60_000)  # one of them out of order
 
@@ -30,7 +31,7 @@ def load_kernels() -> None:
             window.series([], 0, 60_000)
             window.label_names([Matcher("a", "!=", "")])
             window.label_values("a", [Matcher("a", "!=", "")])
-            window.use(MetricPolicy([MetricRule("loading", retention_ms=30_000)], 1))
+            window.use(MetricPolicy([MetricRule("loading", retention_ms=10_000)], 1))
             window.advance(60_000)
             window.select([], 0, 60_000)
 

@@ -56,18 +56,11 @@ class Retention:
         self._kept_ms = np.asarray([*(rule.retention_ms for rule in policy.rules), window_ms], np.int64)
         self._disabled = np.asarray([*(not rule.enabled for rule in policy.rules), False], np.bool_)
         self._rule = Growing(np.dtype(np.int32))
+        self.shortest_ms, self.longest_ms = int(self._kept_ms.min()), int(self._kept_ms.max())
 
     def __bool__(self) -> bool:
         """Whether there are rules at all."""
         return bool(self.policy.rules)
-
-    @property
-    def longest_ms(self) -> int:
-        return int(self._kept_ms.max())
-
-    @property
-    def shortest_ms(self) -> int:
-        return int(self._kept_ms.min())
 
     @property
     def nbytes(self) -> int:

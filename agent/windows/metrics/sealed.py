@@ -95,7 +95,8 @@ def padded(groups: Sequence[I32]) -> I32:
 
 
 class Decoded:
-    """The groups that were decoded lately, bounded by bytes. Thread-safe."""
+    """The groups that were decoded lately, bounded by bytes. Thread-safe. Known by the serial of the file: another
+    one may come to the same path."""
 
     def __init__(self, most_bytes: int) -> None:
         self._most_bytes = most_bytes

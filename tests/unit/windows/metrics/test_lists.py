@@ -37,3 +37,10 @@ def test_series_get_other_ids() -> None:
     lists.move([(7, 0)])
     assert lists.series() == [0]
     assert lists.count == 3
+
+
+def test_each_series_may_have_its_own_time() -> None:
+    lists = filled()
+    lists.add(2, 10, b"z")
+    lists.drop_before(np.asarray([0, 0, 5, 0, 0, 0, 0, 25], np.int64))
+    assert (lists.between(2, 0, 99), lists.between(7, 0, 99)) == ([(10, b"z")], [(30, b"c")])

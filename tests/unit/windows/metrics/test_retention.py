@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from agent.promql.values import Matcher
+from agent.promql.values import STALE_NAN_BITS, Matcher
 from agent.telemetry.labels import Labels
 from agent.telemetry.metric_policy import MetricPolicy, MetricRule
 from agent.windows.metrics import blocks as block_module
@@ -214,6 +214,34 @@ def test_histograms_and_exemplars_stay_with_their_series(tmp_path: Path) -> None
     assert found.histograms is not None
     assert found.histograms.sample.tolist() == [b"3"]
     assert [e.exemplars[0]["value"] for e in made.exemplars(ALL, 0, 100)] == [3.0]
+
+
+def test_bits_of_values_stay_as_they_are(tmp_path: Path) -> None:
+    bits = [STALE_NAN_BITS, 0x7FF8000000000001, 0x8000000000000000, 0x3FB999999999999A]
+    record = batch({one: [(t, 1.0) for t in range(len(bits))] for one in (UP, DOWN)})
+    record.value.view(np.uint64)[:] = bits * 2
+    made = window(block_ms=16, retention_ms=100)
+    made.append(record, 0)
+    made.seal(50, tmp_path)
+    made.use(SHORT)
+    made.advance(90)
+    assert made.thin() == 1
+    assert made.select(ALL, 0, 50).value.view(np.uint64).tolist() == bits
+
+
+def test_thinning_lets_a_seal_go_first(tmp_path: Path) -> None:
+    made = window(block_ms=16, out_of_order_ms=0, retention_ms=1000)
+    for at in (0, 100, 200):
+        made.append(batch({UP: [(at, 1.0)], DOWN: [(at, 1.0)]}), at)
+    for cut in (50, 150):
+        made.seal(cut, tmp_path)
+    made.use(SHORT)
+    made.advance(205)
+    assert made.seal_due(205) == 192
+    assert [made.thin(), made.thin_due()] == [1, True]
+    made.seal(192, tmp_path)
+    assert [made.thin(), made.thin_due()] == [1, False]
+    assert [info.series for info in made.blocks] == [1, 1]
 
 
 class Crash(BaseException):

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from agent.errors import CorruptLog
 from agent.promql.values import Matcher
 from agent.telemetry.labels import Labels
-from agent.windows.metrics.window import MetricLimits, MetricWindow
+from agent.windows.metrics.upkeep import MetricLimits
+from agent.windows.metrics.window import MetricWindow
 from tests.unit.windows.metrics.building import batch, series
 from tests.unit.windows.metrics.test_window import ALL, DOWN, UP, Model, rows, window
 

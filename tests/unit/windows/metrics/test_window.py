@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from agent.promql.errors import QueryLimit
 from agent.promql.values import STALE_NAN_BITS, Matcher, Selection
 from agent.telemetry.labels import Labels
-from agent.windows.metrics.window import MetricLimits, MetricWindow
+from agent.windows.metrics.upkeep import MetricLimits
+from agent.windows.metrics.window import MetricWindow
 from tests.unit.windows.metrics.building import batch, series
 
 ALL = [Matcher("__name__", "=~", ".+")]
