@@ -1,4 +1,5 @@
-"""Warnings and infos of a query, each once, in the order in which they came, as Prometheus writes them."""
+"""Warnings and infos of a query, in the order in which they came, as Prometheus writes them: each text once, with
+the place that it had last."""
 
 from __future__ import annotations
 
@@ -13,27 +14,33 @@ class Annotations:
 
     def __init__(self, query: str) -> None:
         self.query = query
-        self._warnings: dict[str, None] = {}
-        self._infos: dict[str, None] = {}
+        # The place of each text.
+        self._warnings: dict[str, str] = {}
+        self._infos: dict[str, str] = {}
 
     @property
     def warnings(self) -> list[str]:
-        return list(self._warnings)
+        return [f"{text} ({place})" for text, place in self._warnings.items()]
 
     @property
     def infos(self) -> list[str]:
-        return list(self._infos)
+        return [f"{text} ({place})" for text, place in self._infos.items()]
 
     def warning(self, text: str, pos: int) -> None:
-        self._warnings[f"PromQL warning: {text} ({line_and_column(self.query, pos)})"] = None
+        self._warnings[f"PromQL warning: {text}"] = line_and_column(self.query, pos)
 
     def info(self, text: str, pos: int) -> None:
-        self._infos[f"PromQL info: {text} ({line_and_column(self.query, pos)})"] = None
+        self._infos[f"PromQL info: {text}"] = line_and_column(self.query, pos)
 
     def merge(self, warnings: Iterable[str], infos: Iterable[str]) -> None:
         """Those of a part that was evaluated elsewhere."""
-        self._warnings.update(dict.fromkeys(warnings))
-        self._infos.update(dict.fromkeys(infos))
+        self._warnings.update(map(_taken_apart, warnings))
+        self._infos.update(map(_taken_apart, infos))
+
+
+def _taken_apart(note: str) -> tuple[str, str]:
+    text, _, place = note.rpartition(" (")
+    return text, place.removesuffix(")")
 
 
 class CallNotes:

@@ -21,7 +21,7 @@ from agent.promql.functions.kinds import Argument, Function, Windows
 from agent.promql.functions.kinds import Call as Invocation
 from agent.promql.info import with_info
 from agent.promql.join import join
-from agent.promql.labelsets import drop_now, merged
+from agent.promql.labelsets import drop_now, labels_text, merged
 from agent.promql.options import EngineOptions, Token
 from agent.promql.selectors import (
     at_steps,
@@ -139,7 +139,10 @@ class Evaluation:
         times = grid.times if self._steps(grid) else np.empty(0, np.int64)
         return (np.full_like(times, at.time_ms) if at is not None else times) - offset_ms
 
-    def _vector(self, node: VectorSelector, grid: Grid, *, stamps: bool = False) -> Matrix:
+    def _vector(
+        self, node: VectorSelector, grid: Grid, *, stamps: bool = False, of_info: bool = False
+    ) -> Matrix:
+        """``of_info``: native histograms are refused."""
         ends = self._ends(grid, node.at, _ms(node.offset))
         if not len(ends):
             return nothing(grid)
@@ -147,6 +150,8 @@ class Evaluation:
         ahead = lookback if node.extension == "smoothed" else 0
         selection = self.select(node.matchers, int(ends[0]) - lookback + 1, int(ends[-1]) + ahead)
         self._steps(grid, len(selection))
+        if of_info:
+            _refuse_histograms(selection)
         if node.extension == "anchored":
             raise ExecutionError("anchored modifier can only be used with range vectors")
         if node.extension == "smoothed":
@@ -264,10 +269,11 @@ class Evaluation:
     def _info(self, node: Call, grid: Grid) -> Matrix:
         base = self.matrix(node.args[0], grid)
         selector = unwrap(node.args[1]) if len(node.args) > 1 else None
-        matchers = selector.matchers if isinstance(selector, VectorSelector) else ()
+        matchers = selector.matchers if isinstance(selector, VectorSelector) else None
 
         def fetch(wanted: tuple[Matcher, ...]) -> Matrix:
-            return self._vector(VectorSelector(wanted, *_reference(node.args[0])), grid, stamps=True)
+            reference = VectorSelector(wanted, *_reference(node.args[0]))
+            return self._vector(reference, grid, stamps=True, of_info=True)
 
         return pruned(merged(with_info(base, matchers, fetch)))
 
@@ -313,6 +319,14 @@ def _check_extension(function: str, args: list[Argument]) -> None:
             raise ExecutionError(
                 f"{arg.extension} modifier can only be used with: {allowed} - not with {function}"
             )
+
+
+def _refuse_histograms(selection: Selection) -> None:
+    if selection.histograms is not None and len(selection.histograms.time_ms):
+        row = int(np.flatnonzero(np.diff(selection.histograms.offsets))[0])
+        raise ExecutionError(
+            f"this should be an info metric, with float samples: {labels_text(selection.labels.row(row))}"
+        )
 
 
 def _reference(node: Expr) -> tuple[int, At | None]:

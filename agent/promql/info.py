@@ -12,7 +12,7 @@ import numpy as np
 from agent.promql.errors import ExecutionError
 from agent.promql.labelsets import labels_text
 from agent.promql.matchers import fits, selects_all
-from agent.promql.selectors import holds_histogram, taken
+from agent.promql.selectors import taken
 from agent.promql.sets import masked
 from agent.promql.values import Matcher, Matrix
 from agent.telemetry.frames import Bool
@@ -24,10 +24,11 @@ _TARGET_INFO = Matcher(METRIC_NAME, "=", "target_info")
 Fetch = Callable[[tuple[Matcher, ...]], Matrix]
 
 
-def with_info(base: Matrix, matchers: tuple[Matcher, ...], fetch: Fetch) -> Matrix:
-    """``fetch`` selects series, the time of each sample being its value. Raises ExecutionError."""
-    by_name = tuple(m for m in matchers if m.name == METRIC_NAME) if matchers else (_TARGET_INFO,)
-    data = tuple(m for m in matchers if m.name != METRIC_NAME)
+def with_info(base: Matrix, matchers: tuple[Matcher, ...] | None, fetch: Fetch) -> Matrix:
+    """``matchers`` are those of the second argument, None without one. ``fetch`` selects series, the time of each
+    sample being its value. Raises ExecutionError."""
+    by_name = (_TARGET_INFO,) if matchers is None else tuple(m for m in matchers if m.name == METRIC_NAME)
+    data = tuple(m for m in matchers or () if m.name != METRIC_NAME)
     names = base.labels.column(METRIC_NAME)
     ignored = np.array([bool(by_name) and all(fits(m, name) for m in by_name) for name in names], np.bool_)
     base = replace(base, drop_name=np.empty(0, np.bool_))
@@ -35,8 +36,6 @@ def with_info(base: Matrix, matchers: tuple[Matcher, ...], fetch: Fetch) -> Matr
     if not identities:
         return base if selects_all(data) else taken(base, np.flatnonzero(ignored))
     info = fetch((*(by_name or (_TARGET_INFO,)), *identities, *data))
-    if holds_histogram(info).any():
-        raise ExecutionError("info sample should be float")
     return _enriched(base, ignored, _newest(info), data)
 
 

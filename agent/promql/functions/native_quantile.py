@@ -66,7 +66,7 @@ def quantile(q: float, h: FloatHistogram) -> tuple[float, Doubt]:
 def _of_no_bucket(rank: float, has_nan: bool) -> tuple[float, Doubt]:
     """Observations without a bucket: NaN, or a histogram that keeps count and sum only."""
     if rank <= 0:
-        return math.nan, Doubt.NONE
+        return math.nan, Doubt.SKEWED if has_nan else Doubt.NONE
     return (math.nan, Doubt.NAN_RESULT) if has_nan else (0.0, Doubt.NONE)
 
 
