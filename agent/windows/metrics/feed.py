@@ -22,7 +22,7 @@ from agent.windows.metrics.window import MetricWindow
 from agent.windows.sources import Sources
 
 # Whoever follows the samples of a window: gets it, the ids of a record's series, negative for those that were
-# left out, and the record; a record that is read again comes again.
+# left out, and the record, also where nothing of it is new to the window.
 Follower = Callable[[MetricWindow, I32, SampleBatch], None]
 
 DESCRIBED_NS = 3600 * 1_000_000_000  # a series of OTLP is described again after so much event time
@@ -58,7 +58,8 @@ class MetricFeed:
         """Samples of remote write, scraping and rules. The ids of their series, which ``owners`` has learnt;
         none where nothing of it is new, unless it is replayed."""
         appended = self.window.append(batch, position)
-        self._follower(self.window, appended.series, batch)
+        if not replayed:
+            self._follower(self.window, appended.series, batch)
         if not appended.samples and not replayed:
             return appended.series[:0]
         if len(batch.time_ms):

@@ -93,3 +93,36 @@ def test_the_layer_answers_what_the_prometheus_that_wrote_to_it_answers(api: str
     theirs = answer(prometheus, at_s)
     assert len(theirs) > 300
     assert answer(api, at_s) == theirs
+
+
+def istio(at_ms: int, total: float, tag: str) -> bytes:
+    """A scrape of the proxies of a service and of one that calls it, targets of two jobs."""
+    names = {"source_workload": f"web-{tag}", "destination_workload": f"ledger-{tag}"}
+    spaces = {f"{side}_workload_namespace": "bank" for side in ("source", "destination")}
+    series = [
+        {"__name__": "istio_requests_total", "job": f"{reporter}-{tag}", "instance": "a:15020", "reporter": reporter,
+         "request_protocol": "http", "response_code": code, **names, **spaces}
+        for reporter in ("source", "destination")
+        for code in ("200", "503")
+    ]  # fmt: skip
+    return encode_write_request([(labels_of(labels), [(at_ms, total)]) for labels in series])
+
+
+def test_services_that_only_a_mesh_sees_have_red_series_and_edges(otlp: str, api: str) -> None:
+    now_ms, tag, tenant = time.time_ns() // 10**6, "mesh", {"X-Scope-OrgID": "mesh"}
+    for number in range(41):  # ten minutes, until now
+        body = istio(now_ms - (40 - number) * 15_000, 75.0 * number, tag)
+        assert post(otlp, body, V1 | tenant).status_code == 204
+
+    def red() -> list[float]:
+        path = f"{api}/api/v1/services/ledger-{tag}/red?start=now-8m&end=now-2m&step=60"
+        answer = requests.get(path, headers=tenant, timeout=10)
+        return answer.json()["series"][0]["rate_per_s"] if answer.ok else []
+
+    wait_for(lambda: any(red()), 20)
+    assert [round(rate, 6) for rate in red()] == [10.0] * 6
+    services = requests.get(f"{api}/api/v1/services", headers=tenant, timeout=10).json()["services"]
+    assert {f"ledger-{tag}"} <= {one["service"] for one in services}
+    edges = lambda: requests.get(f"{api}/api/v1/topology", headers=tenant, timeout=10).json()["edges"]  # noqa: E731
+    wait_for(lambda: bool(edges()), 30)
+    assert [(one["caller"], one["callee"]) for one in edges()] == [(f"web-{tag}", f"ledger-{tag}")]
