@@ -26,7 +26,7 @@ def load_kernels() -> None:
         for window in (MetricWindow(MetricLimits(max_series=16), _as_they_are) for _ in range(2)):
             window.open(folder)
             window.append(_record(), 0)
-            window.select([Matcher("a", "=~", "[b]"), Matcher("c", "=", "")], 0, 60_000)
+            window.select([Matcher("a", "=~", "[b]"), Matcher("__name__", "!=", "")], 0, 60_000)
             window.seal(40_000, folder)
             window.series([], 0, 60_000)
             window.label_names([Matcher("a", "!=", "")])

@@ -51,7 +51,8 @@ class Recent:
         old = self.head.refused()["too_old"]
         self._define(batch, position)
         ids = self.head.table.find(batch.series_hash)
-        if self.retention:
+        self.retention.learn(self.index)
+        if self.retention.mutes:
             ids = self._kept_in(batch, ids)
         added = self.head.append(ids, batch.sample_count, batch.time_ms, batch.value)
         if (ids < 0).any():
@@ -110,7 +111,6 @@ class Recent:
             self.head.add(batch.define_hash[rows], position)
 
     def _kept_in(self, batch: SampleBatch, ids: I32) -> I32:
-        self.retention.learn(self.index)
         out = self.retention.muted(ids)
         self._left_out["disabled"] += int(batch.sample_count[out].sum() + batch.histogram_count[out].sum())
         return np.where(out, np.int32(OUT), ids)

@@ -56,6 +56,7 @@ class Retention:
         self._kept_ms = np.asarray([*(rule.retention_ms for rule in policy.rules), window_ms], np.int64)
         self._disabled = np.asarray([*(not rule.enabled for rule in policy.rules), False], np.bool_)
         self._rule = Growing(np.dtype(np.int32))
+        self.mutes = bool(self._disabled.any())
         self.shortest_ms, self.longest_ms = int(self._kept_ms.min()), int(self._kept_ms.max())
 
     def __bool__(self) -> bool:

@@ -154,14 +154,15 @@ class Upkeep:
                 return 0
             changed, like = 0, None
             for block in self._view.blocks:
+                waits = changed and self.seal_due(watermark_ms) is not None
+                if waits or self._recent.retention is not retention:
+                    return changed  # the rest is still due
                 expired = retention.expired(block.ids, watermark_ms - block.file.info.max_time_ms)
                 left: Block | None = block
                 if expired.any():
                     left = thinned(block, ~expired, like)
                     self._replace(block, left)
                     changed += 1
-                    if self.seal_due(watermark_ms) is not None:
-                        return changed  # the rest comes after that
                 like = left or like
             self._thinned_at = mark
             return changed

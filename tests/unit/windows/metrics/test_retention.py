@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -328,6 +329,40 @@ def test_forgotten_series_do_not_stay_in_blocks(tmp_path: Path) -> None:
     made.thin()
     assert [info.series for info in made.blocks] == [1]
     assert times(made, UP) == [10, 100]
+
+
+def test_queries_beside_thinning_miss_nothing(tmp_path: Path) -> None:
+    made = window(block_ms=100, out_of_order_ms=0, retention_ms=100_000)
+    made.use(MetricPolicy([MetricRule("up", retention_ms=150)], 1))
+    done, failures = threading.Event(), []
+
+    def ask() -> None:
+        while not done.is_set():
+            newest = made.max_time_ms or 0
+            found = rows(made.select(ALL, 0, newest))
+            if list(found.get(DOWN, {})) != list(range(newest + 1)) and newest:
+                failures.append(newest)
+
+    def tidy() -> None:
+        while not done.is_set():
+            cut = made.seal_due(made.max_time_ms or 0)
+            if cut:
+                made.seal(cut, tmp_path)
+            if made.thin_due():
+                made.thin()
+
+    threads = [threading.Thread(target=ask), threading.Thread(target=tidy)]
+    for thread in threads:
+        thread.start()
+    for t in range(1500):
+        made.append(batch({UP: [(t, float(t))], DOWN: [(t, 0.0)]}), t)
+        made.advance(t)
+    done.set()
+    for thread in threads:
+        thread.join()
+    made.thin()
+    assert failures == []
+    assert list(rows(made.select(ALL, 0, 2000))[UP]) == list(range(1349, 1500))
 
 
 NAMES = [series(name, n=str(i)) for i in range(3) for name in ("a", "b", "c")]
