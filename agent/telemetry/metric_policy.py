@@ -44,9 +44,9 @@ class MetricRule:
         )
 
     @property
-    def asks_labels(self) -> bool:
-        """Whether the name alone does not tell if a series is meant."""
-        return bool(self.service or self.labels)
+    def asked(self) -> set[str]:
+        """The labels that tell whether a series is meant whose name fits; none where the name is enough."""
+        return {*self.labels, *(SERVICE_LABELS if self.service else ())}
 
     @property
     def weight(self) -> tuple[bool, int, bool, int]:
@@ -87,16 +87,12 @@ class MetricPolicy:
         by_name, named = sets.keep([METRIC_NAME]).group()
         chains = [self._places(name) for name in named.column(METRIC_NAME)]
         found = np.asarray([next(iter(chain), NO_RULE) for chain in chains], np.int32)[by_name]
-        asking = [bool(chain) and self.rules[chain[0]].asks_labels for chain in chains]
-        rows = np.flatnonzero(np.asarray(asking, np.bool_)[by_name])
-        if len(rows):
-            rules = [
-                self.rules[place] for chain, ask in zip(chains, asking, strict=True) if ask for place in chain
-            ]
-            asked = {name for rule in rules for name in rule.labels}
-            by_set, distinct = sets.take(rows).keep({METRIC_NAME, *SERVICE_LABELS, *asked}).group()
-            each = [self._place_of(dict(distinct.row(i))) for i in range(len(distinct))]
-            found[rows] = np.asarray(each, np.int32)[by_set]
+        number = {chain: k for k, chain in enumerate(dict.fromkeys(chains))}
+        by_chain = np.asarray([number[chain] for chain in chains], np.int32)[by_name]
+        for chain, k in number.items():
+            if chain and self.rules[chain[0]].asked:
+                rows = np.flatnonzero(by_chain == k)
+                found[rows] = self._decided(chain, sets.take(rows))
         return found
 
     def to_json(self) -> bytes:
@@ -112,8 +108,16 @@ class MetricPolicy:
         return cls(kept.rules, kept.version)
 
     def _place_of(self, labels: Mapping[str, str]) -> int:
-        places = self._places(labels.get(METRIC_NAME, ""))
+        return self._first(self._places(labels.get(METRIC_NAME, "")), labels)
+
+    def _first(self, places: tuple[int, ...], labels: Mapping[str, str]) -> int:
         return next((place for place in places if self.rules[place].fits(labels)), NO_RULE)
+
+    def _decided(self, places: tuple[int, ...], sets: LabelTable) -> I32:
+        """Which of the rules that fit the names of label sets decides on each."""
+        asked = {name for place in places for name in self.rules[place].asked}
+        by_set, distinct = sets.keep(asked).group()
+        return np.asarray([self._first(places, dict(one)) for one in distinct.rows()], np.int32)[by_set]
 
     def _places(self, name: str) -> tuple[int, ...]:
         """The rules that fit a name, by their places."""
