@@ -68,17 +68,13 @@ class MetricPolicy:
 
     def rule_of(self, labels: Mapping[str, str]) -> MetricRule | None:
         """The rule that decides on a series; None where there is none."""
-        place = self._place_of(labels)
+        place = self._first(self._places(labels.get(METRIC_NAME, "")), labels)
         return self.rules[place] if place != NO_RULE else None
 
     def keeps(self, labels: Mapping[str, str]) -> bool:
         """Whether samples of the series are taken in."""
         rule = self.rule_of(labels)
         return rule is None or rule.enabled
-
-    def rules_of_name(self, name: str) -> tuple[MetricRule, ...]:
-        """The rules that fit a name, the most telling first; mostly none, which spares looking at labels."""
-        return tuple(self.rules[place] for place in self._places(name))
 
     def decide(self, sets: LabelTable) -> I32:
         """The place in ``rules`` of the rule that decides on each label set, NO_RULE where there is none: what
@@ -107,9 +103,6 @@ class MetricPolicy:
             raise Malformed("bad_metric_policy", f"this is no policy of metrics: {error}") from None
         return cls(kept.rules, kept.version)
 
-    def _place_of(self, labels: Mapping[str, str]) -> int:
-        return self._first(self._places(labels.get(METRIC_NAME, "")), labels)
-
     def _first(self, places: tuple[int, ...], labels: Mapping[str, str]) -> int:
         return next((place for place in places if self.rules[place].fits(labels)), NO_RULE)
 
@@ -120,7 +113,7 @@ class MetricPolicy:
         return np.asarray([self._first(places, dict(one)) for one in distinct.rows()], np.int32)[by_set]
 
     def _places(self, name: str) -> tuple[int, ...]:
-        """The rules that fit a name, by their places."""
+        """The rules that fit a name, by their places, the most telling first; mostly none."""
         found = self._by_name.get(name)
         if found is None:
             if len(self._by_name) >= MAX_REMEMBERED:
