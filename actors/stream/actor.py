@@ -100,6 +100,7 @@ class SourceStream:
             "rebuilds_total": float(self._rebuilds),
             "log_position_bytes": float(stream.position),
             "red_spans_refused_total": float(stream.red_spans_refused),
+            "mesh_series_refused_total": float(stream.mesh_series_refused),
             "journal_bytes": float(self._journal.nbytes),
             "behind_bytes": float(max(0, self._target - stream.position)),
         }

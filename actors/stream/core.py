@@ -99,6 +99,11 @@ class Stream:
         return sum(tenant.red.spans_refused for tenant in list(self.tenants.values()))
 
     @property
+    def mesh_series_refused(self) -> int:
+        """Series of meshes that find no room, at every attempt."""
+        return sum(tenant.mesh.refused for tenant in list(self.tenants.values()))
+
+    @property
     def crowded(self) -> bool:
         """Whether so much waits for ``drain`` that it should not wait for a detector."""
         return any(

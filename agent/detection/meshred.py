@@ -28,7 +28,7 @@ LEFT_OUT = 2
 class MeshRed:
     def __init__(self, tenant: str, totals: MeshAccumulator | None = None) -> None:
         self._tenant = tenant
-        self._totals = totals or MeshAccumulator()
+        self._totals = MeshAccumulator() if totals is None else totals
         self._epoch = 0
         self._code: I32 = np.zeros(LEFT_OUT, np.int32)  # by id: the number among the totals, plus 1
         self._number_of: dict[int, int] = {}

@@ -31,10 +31,13 @@ class Traced:
 
     def add(self, bins: RedBins) -> None:
         """The RED rows that spans gave."""
-        for code in np.unique(bins.series).tolist():
-            times = bins.bin_start_ns[bins.series == code]
-            key = bins.keys[code]
-            self.note(key.service, key.kind, int(times.min()), int(times.max()))
+        ends = np.iinfo(np.int64)
+        first, last = np.full(len(bins.keys), ends.max), np.full(len(bins.keys), ends.min)
+        np.minimum.at(first, bins.series, bins.bin_start_ns)
+        np.maximum.at(last, bins.series, bins.bin_start_ns)
+        for key, first_ns, last_ns in zip(bins.keys, first.tolist(), last.tolist(), strict=True):
+            if first_ns <= last_ns:
+                self.note(key.service, key.kind, first_ns, last_ns)
 
     def note(self, service: str, kind: RedKind, first_ns: int, last_ns: int) -> None:
         before = self._stretch.get((service, kind), (first_ns, last_ns))
@@ -110,10 +113,11 @@ class MeshWatch:
             self._streams[stream].again_ns = self._streams[stream].newest_ns
 
     def take(self) -> tuple[RedBins, int] | None:
-        """What is to be judged, and how far event time is with it; None where no mesh tells anything."""
-        if not self._streams:
+        """What is to be judged, and how far event time is with it; None where no mesh tells anything, or no
+        stream has said yet how far it is."""
+        marks = [told.watermark_ns for told in self._streams.values()]
+        if not any(marks):
             return None
         waiting, self._waiting = self._waiting, []
-        marks = [told.watermark_ns for told in self._streams.values()]
         until_ns = min(mark for mark in marks if mark >= max(marks) - BEHIND_NS) - HOLD_NS
         return self._traced.without(concat_bins(waiting) if waiting else NO_BINS), until_ns

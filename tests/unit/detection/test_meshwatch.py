@@ -65,11 +65,22 @@ def test_rows_of_all_streams_meet_and_wait_for_the_slowest() -> None:
     assert (len(due[0]), due[1]) == (0, T0 + 46 * S + BEHIND_NS - HOLD_NS)
 
 
+def test_nothing_is_judged_before_a_stream_has_said_how_far_it_is() -> None:
+    watch = MeshWatch()
+    watch.add(0, NO_BINS, bins(("cart", 0)))
+    assert watch.take() is None
+    watch.come_to(0, T0 + 60 * S)
+    due = watch.take()
+    assert due is not None
+    assert told(due[0]) == [("cart", 0)]
+
+
 def test_what_a_restarted_stream_tells_again_counts_once() -> None:
     watch = MeshWatch()
     watch.add(0, NO_BINS, bins(("cart", 0), ("cart", 5)))
     watch.restarted(0)
     watch.add(0, NO_BINS, bins(("cart", 0), ("cart", 5), ("cart", 10)))
+    watch.come_to(0, T0)
     due = watch.take()
     assert due is not None
     assert told(due[0]) == [("cart", 0), ("cart", 5), ("cart", 10)]
@@ -79,6 +90,7 @@ def test_spans_of_any_stream_win() -> None:
     watch = MeshWatch()
     watch.add(0, NO_BINS, bins(("cart", 0), ("pay", 0)))
     watch.add(1, bins(("cart", 0)), NO_BINS)
+    watch.come_to(0, T0)
     due = watch.take()
     assert due is not None
     assert told(due[0]) == [("pay", 0)]

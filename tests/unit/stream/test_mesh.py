@@ -6,10 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 
 from actors.stream.core import Stream
 from actors.stream.rebuild import rebuilt
 from agent.detection.red import NO_BINS, RedBins, RedKey, RedKind, concat_bins
+from agent.telemetry.batch import Signal
 from agent.telemetry.labels import Labels
 from tests.otlp import NOW_NS
 from tests.unit.stream.feeding import Fed
@@ -117,3 +119,20 @@ def test_a_window_made_anew_counts_nothing_twice_and_goes_on(fed: Fed) -> None:
     fed.write(scrape(21))
     fed.write(scrape(22))
     assert int(drained(fed.stream).count.sum()) == 400
+
+
+def test_totals_that_come_by_otlp(tmp_path: Path) -> None:
+    fed = Fed(tmp_path)
+    for number in range(4):
+        request = ExportMetricsServiceRequest()
+        block = request.resource_metrics.add()
+        block.resource.attributes.add(key="service.name").value.string_value = "edge"
+        total = block.scope_metrics.add().metrics.add(name="envoy_cluster_upstream_rq_xx").gauge
+        at_ns = START_MS * 10**6 + number * 15 * S
+        point = total.data_points.add(time_unix_nano=at_ns, as_double=60.0 * number)
+        for name, value in (("envoy_cluster_name", "cart"), ("envoy_response_code_class", "5")):
+            point.attributes.add(key=name).value.string_value = value
+        fed.send(Signal.METRICS, request.SerializeToString())
+    bins = drained(fed.stream)
+    assert bins.keys == (RedKey("edge", "", "default", "cart", RedKind.CALLS),)
+    assert (bins.count.tolist(), bins.errors.tolist()) == ([60, 60], [60, 60])
