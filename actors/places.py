@@ -94,6 +94,11 @@ def log_folder(settings: Settings, stream: int) -> Path:
     return _logs(settings) / f"of-{stream_count(settings)}" / f"{stream:04d}"
 
 
+def query_socket(settings: Settings, stream: int) -> Path:
+    """Where a stream answers queries."""
+    return settings.data_dir / "run" / f"{stream_name(stream)}.queries"
+
+
 def state_folder(settings: Settings) -> Path:
     """What actors keep to be quick after a restart; losing it loses no telemetry."""
     return settings.data_dir / "state"

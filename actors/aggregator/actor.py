@@ -8,7 +8,9 @@ import msgspec
 
 from actors.aggregator.aggregator import Aggregator
 from actors.aggregator.kept import KeptIncidents
-from actors.places import AGGREGATOR
+from actors.direct import DirectClient
+from actors.memory import keep_freed_memory
+from actors.places import AGGREGATOR, query_socket, stream_name
 from actors.placing import actor
 from actors.ports import Health, Ports
 from actors.progress import Progress
@@ -23,6 +25,7 @@ from agent.telemetry.metric_policy import MetricPolicy
 
 class RunningAggregator:
     def __init__(self, settings: Settings) -> None:
+        keep_freed_memory()
         self._settings = settings
         self._progress = Progress(AGGREGATOR, "aggregator")
         self._aggregator: Aggregator | None = None
@@ -72,7 +75,11 @@ class RunningAggregator:
         found = connect(self._settings)
         ports = Ports(found.supervisor, found.gateway, found.streams, found.correlator)
         try:
-            metrics = StreamMetrics(found.streams, found.ruler, found.scraper)
+            lines = [
+                DirectClient(query_socket(self._settings, i), stream_name(i))
+                for i in range(len(found.streams))
+            ]
+            metrics = StreamMetrics(found.streams, lines, found.ruler, found.scraper)
             aggregator = Aggregator(self._settings, ports, await self._store(), metrics)
             await aggregator.start()
             if self._database is not None:

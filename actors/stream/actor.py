@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import msgspec
 import structlog
 
+from actors.direct import DirectServer
 from actors.handles import connect
-from actors.places import log_folder, stream_name
+from actors.memory import keep_freed_memory
+from actors.places import log_folder, query_socket, stream_name
 from actors.placing import actor
 from actors.ports import Health, LiveBatch, RedSeries, SourceInfo
 from actors.progress import Progress
@@ -21,15 +23,13 @@ from actors.stream.core import Increment, Stream
 from actors.stream.journal import Journal
 from actors.stream.live import LiveFeed
 from actors.stream.lookup import find_log, find_samples, find_trace, mesh_bins, red_series, source_infos
-from actors.stream.queries import Asked, MatcherSets, Queries
+from actors.stream.queries import MatcherSets, Queries
 from actors.stream.rebuild import rebuilt
 from actors.warm import load_ingest, load_queries
 from agent.detection.red import RedBins
 from agent.errors import ObservabilityError, Overloaded
 from agent.observe import configure
-from agent.promql.pushdown import Part
-from agent.promql.tree import Expr
-from agent.promql.values import Exemplars, Grid, Matcher, Selection
+from agent.promql.values import Exemplars
 from agent.settings import Settings
 from agent.telemetry.frames import Telemetry
 from agent.telemetry.labels import LabelTable
@@ -60,6 +60,7 @@ class SourceStream:
         self._number = number
         self._progress = Progress(stream_name(number), "stream")
         configure(settings.general.log_level, settings.general.log_format, stream_name(number))
+        keep_freed_memory()
         self._epoch = time.time_ns()
         self._reader = LogReader(log_folder(settings, number))
         self._stream = Stream(number, settings.streams, self._reader, Translation.of(settings.otlp))
@@ -70,6 +71,7 @@ class SourceStream:
         self._rebuilds = 0
         self._tidying: asyncio.Task[None] | None = None
         self._asking: asyncio.Task[None] | None = None
+        self._answering: DirectServer | None = None
         self._applying = asyncio.Lock()
         self._applied = asyncio.Event()
 
@@ -84,6 +86,7 @@ class SourceStream:
                 await asyncio.to_thread(load_ingest)
                 await asyncio.to_thread(load_queries)
                 await asyncio.to_thread(self._stream.recover, self._journal.add)
+                self._answering = self._answer_queries()
                 self._asking = asyncio.create_task(self._follow_policy())
         return await self.health()
 
@@ -235,18 +238,6 @@ class SourceStream:
             find_samples, self._stream, tenant, service, instance, metric, start_ns, end_ns
         )
 
-    async def part(self, tenant: str, node: Expr, grid: Grid, query: str, asked: Asked) -> Part:
-        """This stream's part of a query (``agent.promql.pushdown``)."""
-        self._check_ready()
-        return await self._queries.part(tenant, node, grid, query, asked)
-
-    async def cancel(self, query: int) -> None:
-        self._queries.cancel(query)
-
-    async def select(self, tenant: str, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> Selection:
-        self._check_ready()
-        return await self._queries.select(tenant, matchers, start_ms, end_ms)
-
     async def series(self, tenant: str, sets: MatcherSets, start_ms: int, end_ms: int) -> LabelTable:
         self._check_ready()
         return await self._queries.series(tenant, sets, start_ms, end_ms)
@@ -270,6 +261,13 @@ class SourceStream:
 
     async def metric_stats(self, tenant: str, limit: int) -> dict[str, Any]:
         return await self._queries.metric_stats(tenant, limit)
+
+    def _answer_queries(self) -> DirectServer:
+        queries = self._queries
+        return DirectServer(
+            query_socket(self._settings, self._number),
+            {"part": queries.part, "select": queries.select, "cancel": queries.cancel},
+        )
 
     def _publish(self, window: TenantWindow, applied: Applied) -> None:
         try:

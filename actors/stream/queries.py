@@ -1,7 +1,8 @@
 """What a stream answers of its Prometheus series: its part of a query, raw samples, labels, exemplars, figures.
 
 The work is done in threads, by kernels that let go of the interpreter, so that a query does not hold up the
-log. A query is known by a number that its asker gives it, and stops soon after ``cancel``.
+log. Parts and samples are asked for past Ray (``actors.direct``), in a thread of the caller's. A query is known by
+a number that its asker gives it, and stops soon after ``cancel``.
 """
 
 from __future__ import annotations
@@ -40,24 +41,28 @@ class Queries:
 
     def __init__(self, stream: Stream) -> None:
         self._stream = stream
-        self._running: dict[int, Deadline] = {}
+        self._running: set[tuple[int, Deadline]] = set()
 
     def cancel(self, number: int) -> None:
-        if number in self._running:
-            self._running[number].cancel()
+        for running, token in list(self._running):
+            if running == number:
+                token.cancel()
 
-    async def part(self, tenant: str, node: Expr, grid: Grid, query: str, asked: Asked) -> Part:
+    def part(self, tenant: str, node: Expr, grid: Grid, query: str, asked: Asked) -> Part:
         """``part_of`` for the node; ``query`` is what its notes quote."""
         window = self._window(tenant)
-        token = Deadline(time.monotonic, time.monotonic() + asked.timeout_s)
-        self._running[asked.number] = token
+        running = asked.number, Deadline(time.monotonic, time.monotonic() + asked.timeout_s)
+        self._running.add(running)
         try:
-            return await asyncio.to_thread(part_of, node, grid, query, asked.options, window, token)
+            return part_of(node, grid, query, asked.options, window, running[1])
         finally:
-            self._running.pop(asked.number, None)
+            self._running.discard(running)
 
-    async def select(self, tenant: str, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> Selection:
-        return await asyncio.to_thread(_selected, self._window(tenant), matchers, start_ms, end_ms)
+    def select(self, tenant: str, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> Selection:
+        found = self._window(tenant).select(matchers, start_ms, end_ms)
+        return Selection(
+            found.labels.compacted(), found.offsets, found.time_ms, found.value, found.histograms
+        )
 
     async def series(self, tenant: str, sets: MatcherSets, start_ms: int, end_ms: int) -> LabelTable:
         def found(window: MetricWindow) -> LabelTable:
@@ -98,11 +103,6 @@ class Queries:
     def _window(self, tenant: str) -> MetricWindow:
         held = self._stream.tenants.get(tenant)
         return held.window.metrics.window if held else _NOTHING
-
-
-def _selected(window: MetricWindow, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> Selection:
-    found = window.select(matchers, start_ms, end_ms)
-    return Selection(found.labels.compacted(), found.offsets, found.time_ms, found.value, found.histograms)
 
 
 def _union(lists: Any) -> list[str]:

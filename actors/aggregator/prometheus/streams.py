@@ -12,7 +12,7 @@ import itertools
 import os
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar
 
 from actors.aggregator.prometheus.backend import (
@@ -23,7 +23,9 @@ from actors.aggregator.prometheus.backend import (
     Scope,
     TargetMetadata,
 )
+from actors.direct import Call, DirectClient
 from actors.stream.queries import Asked
+from agent.errors import Overloaded
 from agent.promql.engine import Engine, Result
 from agent.promql.options import Deadline
 from agent.promql.pushdown import Part, StreamsEvaluation, joined
@@ -37,9 +39,11 @@ Value = TypeVar("Value")
 class StreamMetrics:
     """The ``MetricBackend`` of a running layer."""
 
-    def __init__(self, streams: Sequence[Any], ruler: Any = None, scraper: Any = None) -> None:
-        """``ruler`` and ``scraper`` are there where they are set up."""
-        self._streams, self._ruler, self._scraper = streams, ruler, scraper
+    def __init__(
+        self, streams: Sequence[Any], lines: Sequence[DirectClient], ruler: Any = None, scraper: Any = None
+    ) -> None:
+        """``lines`` are to the queries of the streams. ``ruler`` and ``scraper`` are there where they are set up."""
+        self._streams, self._lines, self._ruler, self._scraper = streams, lines, ruler, scraper
         # Numbers of this process alone; a restarted aggregator has another.
         self._numbers = itertools.count((os.getpid() << 32) + 1)
 
@@ -140,58 +144,41 @@ class StreamMetrics:
         token = Deadline(time.monotonic, time.monotonic() + options.timeout_s)
         engine = Engine(options.engine, StreamsEvaluation)
         asked = Asked(next(self._numbers), engine.options, options.timeout_s)
-        storage = _Fanned(self, asyncio.get_running_loop(), tenant, asked)
+        storage = _Fanned(self._lines, tenant, asked)
         try:
             return await asyncio.to_thread(ask, engine, storage, token)
         except asyncio.CancelledError:
             token.cancel()
-            for stream in self._streams:
-                _forgotten(stream.cancel(asked.number))
+            for line in self._lines:  # told and not waited for; a stream that is away has forgotten the query
+                with contextlib.suppress(Overloaded):
+                    line.call("cancel", asked.number).leave()
             raise
 
     async def _all(self, ask: Callable[[Any], Awaitable[Value]]) -> list[Value]:
         return list(await asyncio.gather(*(ask(stream) for stream in self._streams)))
 
-    async def parts(self, tenant: str, node: Expr, grid: Grid, query: str, asked: Asked) -> list[Part]:
-        return await self._all(lambda stream: stream.part(tenant, node, grid, query, asked))
-
-    async def select(self, tenant: str, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> Selection:
-        return joined(
-            await self._all(lambda stream: stream.select(tenant, tuple(matchers), start_ms, end_ms))
-        )
-
 
 class _Fanned:
     """The streams as a storage, for a thread that may wait."""
 
-    def __init__(
-        self, metrics: StreamMetrics, loop: asyncio.AbstractEventLoop, tenant: str, asked: Asked
-    ) -> None:
-        self._metrics, self._loop, self._tenant, self._asked = metrics, loop, tenant, asked
+    def __init__(self, lines: Sequence[DirectClient], tenant: str, asked: Asked) -> None:
+        self._lines, self._tenant, self._asked = lines, tenant, asked
 
     def parts(self, node: Expr, grid: Grid, query: str) -> list[Part]:
-        return self._wait(self._metrics.parts(self._tenant, node, grid, query, self._asked))
+        return self._all("part", self._tenant, node, grid, query, self._asked)
 
     def select(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> Selection:
-        return self._wait(self._metrics.select(self._tenant, matchers, start_ms, end_ms))
+        return joined(self._all("select", self._tenant, tuple(matchers), start_ms, end_ms))
 
-    def _wait(self, asking: Coroutine[Any, Any, Value]) -> Value:
-        return asyncio.run_coroutine_threadsafe(asking, self._loop).result()
-
-
-def _forgotten(call: Coroutine[Any, Any, None]) -> None:
-    """Told and not waited for; an actor that is away has forgotten the query anyway."""
-
-    async def tell() -> None:
-        with contextlib.suppress(Exception):
-            await call
-
-    task = asyncio.get_running_loop().create_task(tell())
-    _TELLING.add(task)
-    task.add_done_callback(_TELLING.discard)
-
-
-_TELLING: set[asyncio.Task[None]] = set()
+    def _all(self, name: str, *arguments: Any) -> list[Any]:
+        """Asked at once. Raises the first error."""
+        calls: list[Call] = []
+        try:
+            calls.extend(line.call(name, *arguments) for line in self._lines)
+            return [call.result() for call in calls]
+        finally:
+            for call in calls:
+                call.leave()
 
 
 def _of(scope: Scope) -> tuple[Sequence[Sequence[Matcher]], int, int]:
