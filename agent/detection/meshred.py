@@ -19,7 +19,8 @@ from agent.telemetry.samples import SampleBatch
 from agent.windows.metrics.window import MetricWindow
 
 NS_PER_MS = 1_000_000
-SILENT_NS = 3600 * 10**9
+SILENT_NS = 3600 * 10**9  # a series that brought nothing for so long makes room where that is scarce,
+LOOK_NS = 60 * 10**9  # which is looked for that often
 NEW, NO_MESH = -1, 0
 # Ids of series that were left out are -1 and -2: they find the last entries of the column.
 LEFT_OUT = 2
@@ -32,6 +33,7 @@ class MeshRed:
         self._epoch = 0
         self._code: I32 = np.zeros(LEFT_OUT, np.int32)  # by id: the number among the totals, plus 1
         self._number_of: dict[int, int] = {}
+        self._looked_ns = 0
         self.refused = 0  # series that found no room
 
     @property
@@ -86,7 +88,7 @@ class MeshRed:
         if found is None:
             return -1
         number = self._totals.add_series(found)
-        if number < 0 and self._forget(now_ns - SILENT_NS):
+        if number < 0 and now_ns > self._looked_ns + LOOK_NS and self._forget(now_ns):
             number = self._totals.add_series(found)
         if number < 0:
             self.refused += 1
@@ -94,9 +96,10 @@ class MeshRed:
             self._number_of[key] = number
         return number
 
-    def _forget(self, silent_since_ns: int) -> bool:
+    def _forget(self, now_ns: int) -> bool:
         """Make room; whether there is some."""
-        moved = self._totals.forget(silent_since_ns)
+        self._looked_ns = now_ns
+        moved = self._totals.forget(now_ns - SILENT_NS)
         if (moved >= 0).all():
             return False
         codes = np.append(

@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
@@ -78,7 +79,22 @@ class MeshAccumulator:
         self._cell, self._last = self._cell[known][kept], self._last[known][kept]
         self._last_ns = self._last_ns[known][kept]
         self._known = int(kept.sum())
+        self._forget_unused()
         return np.where(kept, np.cumsum(kept) - 1, -1)
+
+    def _forget_unused(self) -> None:
+        """Cells and keys that no series and no sum points at any more go."""
+        used = np.unique(np.concatenate([self._cell, *(cell for cell, _, _ in self._pending)]))
+        old_cells, old_keys = list(self._cells), list(self._keys)
+        moved = np.full(len(old_cells), -1, np.int64)
+        moved[used] = np.arange(len(used))
+        self._keys, self._cells = {}, {}
+        for place, cell in enumerate(used.tolist()):
+            key, part, bound_ms = old_cells[cell]
+            self._cells[self._keys.setdefault(old_keys[key], len(self._keys)), part, bound_ms] = place
+        self._operations = Counter(_whole(key) for key in self._keys if key.operation != OTHER_OPERATION)
+        self._cell = moved[self._cell].astype(np.int32)
+        self._pending = [(moved[cell], bin_, amount) for cell, bin_, amount in self._pending]
 
     def observe(self, series: I64, time_ns: I64, value: F64) -> None:
         """Samples in any order; what is older than the last one of its series, and NaN, is left out."""
@@ -112,11 +128,10 @@ class MeshAccumulator:
     def _keys_code(self, key: RedKey) -> int:
         """Past so many operations of one service and kind, further ones are counted together."""
         if key not in self._keys:
-            service = RedKey(key.service, key.namespace, key.tenant, "", key.kind)
-            if self._operations[service] >= self._settings.max_operations:
-                key = RedKey(key.service, key.namespace, key.tenant, OTHER_OPERATION, key.kind)
+            if self._operations[_whole(key)] >= self._settings.max_operations:
+                key = replace(key, operation=OTHER_OPERATION)
             else:
-                self._operations[service] += 1
+                self._operations[_whole(key)] += 1
         return self._keys.setdefault(key, len(self._keys))
 
     def _add(self, cell: I64, bin_: I64, amount: F64) -> None:
@@ -156,6 +171,11 @@ class MeshAccumulator:
             sum_ns=np.rint(sums[2][filled] * NS_PER_MS).astype(np.int64),
             buckets=buckets[filled],
         )
+
+
+def _whole(key: RedKey) -> RedKey:
+    """The service, in place of one of its operations."""
+    return replace(key, operation="")
 
 
 def _totals(bound: F64, amount: F64) -> dict[float, float]:

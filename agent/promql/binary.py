@@ -30,8 +30,10 @@ def vector_and_scalar(
     renamed = node.op in ARITHMETIC or node.bool_modifier
     present, value = vector.present, vector.value
     if node.op in TRIMS:
-        if present.any():
-            CellOperator(node.op, notes, node.pos)(0.0, 0.0)
+        operator = CellOperator(node.op, notes, node.pos)
+        for step in np.flatnonzero(present.any(axis=0)).tolist():
+            operator(0.0, 0.0, step)
+        operator.tell()
         present = np.zeros_like(present)
     elif node.op in ARITHMETIC:
         value = arithmetic(node.op, np.asarray(lhs), np.asarray(rhs))
@@ -55,7 +57,8 @@ def _histograms(
     histogram = np.full(result.value.shape, None, np.object_)
     for i, j in np.argwhere(holds_histogram(vector)).tolist():
         cell, number = vector.histogram[i, j], float(scalar[j])
-        found = operator(number, cell) if swapped else operator(cell, number)
+        found = operator(number, cell, j) if swapped else operator(cell, number, j)
         if found is not None and found[1]:
             histogram[i, j] = found[0]
+    operator.tell()
     return replace(result, histogram=histogram)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from agent.promql.annotations import Annotations
@@ -55,13 +57,23 @@ def compare(op: str, lhs: F64, rhs: F64) -> Bool:
 
 
 class CellOperator:
-    """One operator of a query, where a histogram meets it. What cannot be computed is noted and gives None."""
+    """One operator of a query, where a histogram meets it. What cannot be computed gives None and is noted: of
+    every step the last such pair, as in Prometheus."""
 
     def __init__(self, op: str, notes: Annotations, pos: int) -> None:
         self._op, self._notes, self._pos = op, notes, pos
+        self._step = 0
+        self._last: dict[int, tuple[Callable[[str, int], None], str]] = {}
 
-    def __call__(self, lhs: Cell, rhs: Cell) -> tuple[Cell, bool] | None:
+    def tell(self) -> None:
+        """Notes what was to be noted."""
+        for step in sorted(self._last):
+            note, text = self._last[step]
+            note(text, self._pos)
+
+    def __call__(self, lhs: Cell, rhs: Cell, step: int) -> tuple[Cell, bool] | None:
         """``(value, whether a comparison keeps it)``, or None."""
+        self._step = step
         match lhs, rhs:
             case FloatHistogram(), FloatHistogram():
                 return self._both(lhs, rhs)
@@ -104,21 +116,24 @@ class CellOperator:
         try:
             result = lhs.add(rhs) if adds else lhs.sub(rhs)
         except IncompatibleSchemas:
-            self._notes.warning(
-                f"incompatible bucket layout encountered for binary operator {self._op}", self._pos
-            )
+            self._warn(f"incompatible bucket layout encountered for binary operator {self._op}")
             return None
         if result.collision:
-            self._notes.warning(f"conflicting counter resets during histogram {verb}", self._pos)
+            self._warn(f"conflicting counter resets during histogram {verb}")
             return None
         if result.reconciled:
-            self._notes.info(f"mismatched custom buckets were reconciled during {verb}", self._pos)
+            self._inform(f"mismatched custom buckets were reconciled during {verb}")
         histogram = result.histogram.compact()
         return histogram if adds else histogram.hinted(CounterReset.GAUGE), True
 
     def _incompatible(self, left: str, right: str) -> tuple[Cell, bool] | None:
-        self._notes.info(
-            f'incompatible sample types encountered for binary operator "{self._op}": {left} {self._op} {right}',
-            self._pos,
+        self._inform(
+            f'incompatible sample types encountered for binary operator "{self._op}": {left} {self._op} {right}'
         )
         return None
+
+    def _warn(self, text: str) -> None:
+        self._last[self._step] = self._notes.warning, text
+
+    def _inform(self, text: str) -> None:
+        self._last[self._step] = self._notes.info, text

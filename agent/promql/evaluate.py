@@ -30,6 +30,7 @@ from agent.promql.selectors import (
     selection_of,
     stretched,
     subquery_grid,
+    totals_only,
     without_stale,
 )
 from agent.promql.sets import combine
@@ -150,6 +151,8 @@ class Evaluation:
         ahead = lookback if node.extension == "smoothed" else 0
         selection = self.select(node.matchers, int(ends[0]) - lookback + 1, int(ends[-1]) + ahead)
         self._steps(grid, len(selection))
+        if node.totals:
+            selection = totals_only(selection)
         if of_info:
             _refuse_histograms(selection)
         if node.extension == "anchored":
@@ -167,6 +170,8 @@ class Evaluation:
         ahead = lookback if selector.extension == "smoothed" else 0
         start = int(ends[0]) - length - lookback + 1
         selection = without_stale(self.select(selector.matchers, start, int(ends[-1]) + ahead))
+        if selector.totals:
+            selection = totals_only(selection)
         return Windows(selection, ends, length, selector.extension, lookback)
 
     def _subquery(self, node: Subquery, grid: Grid) -> Windows:

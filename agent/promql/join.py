@@ -147,8 +147,10 @@ def _computed(node: Binary, sides: _Sides, many: I64, one: I64, notes: Annotatio
     shape = (len(many), sides.many.value.shape[1])
     value, present = np.zeros(shape), np.zeros(shape, np.bool_)
     if node.op in TRIMS:
-        if (left.present[left_row] & right.present[right_row]).any():
-            CellOperator(node.op, notes, node.pos)(0.0, 0.0)
+        operator = CellOperator(node.op, notes, node.pos)
+        for step in np.flatnonzero((left.present[left_row] & right.present[right_row]).any(axis=0)).tolist():
+            operator(0.0, 0.0, step)
+        operator.tell()
     else:
         code = _OPERATORS.index(node.op)
         _pair_values(
@@ -178,7 +180,7 @@ def _with_histograms(
             if right_has[i, j] and right.histogram is not None
             else float(right.value[b, j])
         )
-        found = operator(lhs, rhs)
+        found = operator(lhs, rhs, j)
         if found is None:
             continue
         if node.bool_modifier:
@@ -187,6 +189,7 @@ def _with_histograms(
             result.value[i, j], result.present[i, j] = found[0], True
         elif found[1]:
             histogram[i, j] = found[0]
+    operator.tell()
     return replace(result, histogram=histogram)
 
 

@@ -11,7 +11,7 @@ from agent.promql import groupkernels
 from agent.promql.errors import ExecutionError
 from agent.promql.functions.kinds import Windows
 from agent.promql.selectors import dropped, holds_histogram
-from agent.promql.values import Matrix
+from agent.promql.values import Histograms, Matrix
 from agent.telemetry.frames import I64, Bool
 from agent.telemetry.labels import METRIC_NAME, Labels, LabelTable
 
@@ -61,10 +61,32 @@ def unmarked(windows: Windows) -> Windows:
     """``drop_marked`` of a range vector. Raises ExecutionError."""
     if not windows.drop_name.any():
         return windows
-    labels = without_names(windows.selection.labels, windows.drop_name)
-    if len(labels.group()[1]) < len(labels):
+    chosen, histograms = windows.selection, windows.selection.histograms
+    labels = without_names(chosen.labels, windows.drop_name)
+    group, table = labels.group()
+    if len(table) == len(labels):
+        return replace(windows, selection=replace(chosen, labels=labels))
+    rows, offsets = _gathered(group, chosen.offsets, chosen.time_ms)
+    chosen = replace(
+        chosen, labels=table, offsets=offsets, time_ms=chosen.time_ms[rows], value=chosen.value[rows]
+    )
+    if histograms is not None:
+        rows, offsets = _gathered(group, histograms.offsets, histograms.time_ms)
+        chosen = replace(
+            chosen, histograms=Histograms(offsets, histograms.time_ms[rows], histograms.sample[rows])
+        )
+    return replace(windows, selection=chosen)
+
+
+def _gathered(group: I64, offsets: I64, time_ms: I64) -> tuple[I64, I64]:
+    """The samples of the series of each group in time order, and where each group begins. Raises ExecutionError
+    where two have the same time."""
+    of = np.repeat(group, np.diff(offsets))
+    order = np.lexsort([time_ms, of])
+    if ((np.diff(of[order]) == 0) & (np.diff(time_ms[order]) == 0)).any():
         raise ExecutionError(SAME_LABELS)
-    return replace(windows, selection=replace(windows.selection, labels=labels))
+    counts = np.bincount(of, minlength=int(group.max()) + 1)
+    return order, np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)])
 
 
 def merged(matrix: Matrix, problem: str = SAME_LABELS) -> Matrix:

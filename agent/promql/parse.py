@@ -20,7 +20,9 @@ from agent.promql.errors import ParseError
 from agent.promql.lex import DURATION, IDENTIFIER, NUMBER, SYMBOL, Token, tokens_of
 from agent.promql.matchers import fits, selects_all
 from agent.promql.tree import (
+    SET_OPERATORS,
     TRIMS,
+    VECTOR,
     Aggregation,
     Binary,
     Call,
@@ -130,9 +132,17 @@ def _instead(tokens: list[Token], at: int) -> str | None:
         )
     if token.kind == NUMBER and "_" in token.text:
         return token.text.replace("_", "")
+    if token.kind == DURATION and _fills(tokens, at):
+        return "1"
     if token.kind == IDENTIFIER and token.word() in _EXTENSIONS and _ends_selector(tokens, at):
         return " "
     return None
+
+
+def _fills(tokens: list[Token], at: int) -> bool:
+    """Whether a word is the value of a fill modifier."""
+    at -= tokens[at - 1].text in ("-", "+")
+    return at >= 2 and tokens[at - 1].text == "(" and tokens[at - 2].word() in shape.FILLS
 
 
 def _is_expression(tokens: list[Token], at: int, after: str) -> bool:
@@ -183,9 +193,8 @@ def _check(node: Expr, dialect: Dialect, query: str) -> None:
             refused = f'function "{name}" is not enabled'
         case VectorSelector(extension=extension) if extension and not dialect.extended_range_selectors:
             refused = f"{extension} modifier is experimental and not enabled"
-        case Binary(matching=m) if not dialect.fill_modifiers:
-            if m.fill_left is not None or m.fill_right is not None:
-                refused = "binop fill modifiers are experimental and not enabled"
+        case Binary(matching=m) if m.fill_left is not None or m.fill_right is not None:
+            refused = _refused_fill(node, dialect)
         case Aggregation(op="count_values", param=param) if param is None or not isinstance(
             unwrap(param), StringLiteral
         ):
@@ -194,6 +203,16 @@ def _check(node: Expr, dialect: Dialect, query: str) -> None:
         refused = "experimental duration expression is not enabled"
     if refused is not None:
         raise ParseError(refused, query, node.pos)
+
+
+def _refused_fill(node: Binary, dialect: Dialect) -> str | None:
+    if not dialect.fill_modifiers:
+        return "binop fill modifiers are experimental and not enabled"
+    if node.op in SET_OPERATORS:
+        return "filling in missing series not allowed for set operators"
+    if node.lhs.type != VECTOR or node.rhs.type != VECTOR:
+        return "filling in missing series only allowed between instant vectors"
+    return None
 
 
 def _check_matchers(node: VectorSelector, exempt: set[int], query: str) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from agent.promql.durations import resolve
 from agent.promql.tree import (
+    TRIMS,
     Aggregation,
     At,
     Binary,
@@ -54,7 +55,7 @@ class _Query:
 
 def preprocess(root: Expr, grid: Grid) -> Expr:
     """The tree to evaluate at ``grid`` (``step_ms`` 0 for an instant query)."""
-    resolved = _resolved(root, _Query(grid))
+    resolved = _with_totals(_resolved(root, _Query(grid)), wanted=False)
     changed, invariant = _marked(resolved)
     return _wrapped(changed) if invariant else changed
 
@@ -82,6 +83,21 @@ def _resolved(node: Expr, query: _Query) -> Expr:
         case Aggregation(expr=expr, param=param):
             return replace(node, expr=_bare(expr), param=None if param is None else _bare(param))
     return node
+
+
+def _with_totals(node: Expr, *, wanted: bool) -> Expr:
+    """The node with the selectors marked of whose histograms nothing but count and sum is looked at: those below
+    a function of these, and below nothing that looks at buckets. A subquery needs buckets to find resets."""
+    match node:
+        case Subquery() | Call(name="histogram_quantile" | "histogram_quantiles" | "histogram_fraction"):
+            return node
+        case Binary(op=op) if op in TRIMS:
+            return node
+        case Call(name="histogram_count" | "histogram_sum" | "histogram_avg"):
+            wanted = True
+        case VectorSelector():
+            return replace(node, totals=wanted)
+    return with_children(node, lambda child: _with_totals(child, wanted=wanted))
 
 
 def _edge(at: At | None, grid: Grid) -> At | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 
@@ -85,6 +86,27 @@ def without_stale(selection: Selection) -> Selection:
             _thinned(histograms.offsets, fresh), histograms.time_ms[fresh], histograms.sample[fresh]
         ),
     )
+
+
+def totals_only(selection: Selection) -> Selection:
+    """The selection with histograms that have count and sum only, and say of every sample but the first of a
+    series whether it is a reset, which buckets would have told."""
+    histograms = selection.histograms
+    if histograms is None:
+        return selection
+    sample = histograms.sample.copy()
+    for start, stop in pairwise(histograms.offsets.tolist()):
+        before: FloatHistogram | None = None
+        for k in range(start, stop):
+            one: FloatHistogram = histograms.sample[k]
+            if one.stale:
+                continue
+            hint = one.hint
+            if hint is CounterReset.UNKNOWN and before is not None:
+                hint = CounterReset.RESET if one.detect_reset(before) else CounterReset.NOT_RESET
+            sample[k] = FloatHistogram(count=one.count, sum=one.sum, hint=hint)
+            before = one
+    return replace(selection, histograms=replace(histograms, sample=sample))
 
 
 def _thinned(offsets: I64, kept: Bool) -> I64:

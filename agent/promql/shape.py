@@ -36,6 +36,7 @@ from agent.promql.tree import (
 from agent.promql.values import Matcher
 from agent.telemetry.labels import METRIC_NAME
 
+FILLS = ("fill", "fill_left", "fill_right")
 _CARDINALITY = {"ManyToOne": "left", "OneToMany": "right"}
 _EXPERIMENTAL: dict[str, bool] = {}
 # Operators in a row nest, too. Three frames of Python a level stay within its limit of a thousand.
@@ -146,18 +147,9 @@ class Builder:
         if self._at + 1 >= len(self._tokens) or self._tokens[self._at].kind != IDENTIFIER:
             return None
         word, after = self._tokens[self._at].word(), self._tokens[self._at + 1]
-        if word in ("fill", "fill_left", "fill_right", "on", "ignoring") and after.text != "(":
+        if word in (*FILLS, "on", "ignoring") and after.text != "(":
             return None
-        if word not in (
-            "bool",
-            "on",
-            "ignoring",
-            "group_left",
-            "group_right",
-            "fill",
-            "fill_left",
-            "fill_right",
-        ):
+        if word not in ("bool", "on", "ignoring", "group_left", "group_right", *FILLS):
             return None
         self._at += 1
         return word

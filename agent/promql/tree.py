@@ -57,13 +57,15 @@ class StringLiteral:
 
 @dataclass(frozen=True, slots=True)
 class VectorSelector:
-    """``matchers`` include that of the metric's name. ``extension`` is "", ``anchored`` or ``smoothed``."""
+    """``matchers`` include that of the metric's name. ``extension`` is "", ``anchored`` or ``smoothed``. ``totals``:
+    of native histograms only count and sum are wanted; told by ``preprocess``."""
 
     matchers: tuple[Matcher, ...]
     offset: Duration = 0
     at: At | None = None
     extension: str = ""
     pos: int = field(default=0, compare=False)
+    totals: bool = False
     type = VECTOR
 
 

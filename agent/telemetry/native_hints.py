@@ -1,8 +1,9 @@
 """The counter reset hints of the samples of one series, as Prometheus' storage gives them.
 
-Its chunks begin anew at a reset, where the layout changes, after a stale marker and where gauges begin or end;
-within one, every sample but the first is known not to be a reset. PromQL shows these hints and warns by
-them, and range functions need not compare samples that say what they are.
+Its chunks begin anew at a reset, where the layout changes, after a stale marker and where gauges begin or end.
+Within one, every sample but the first is known not to be a reset; of the first it says nothing, because the
+chunk before may be another one by the time it is read. PromQL shows these hints and warns by them, and range
+functions need not compare samples that say what they are.
 """
 
 from __future__ import annotations
@@ -23,8 +24,8 @@ def decode_histograms(messages: Sequence[bytes]) -> list[FloatHistogram]:
 
 
 def hinted(samples: Sequence[FloatHistogram]) -> list[FloatHistogram]:
-    """The samples, in time order, with the hints that follow from them. Gauges stay gauges, and what came as a
-    reset stays one; stale markers are as they were."""
+    """The samples, in time order, with the hints that follow from them. Gauges stay gauges, stale markers are as
+    they were."""
     out: list[FloatHistogram] = []
     before: FloatHistogram | None = None
     for sample in samples:
@@ -34,21 +35,19 @@ def hinted(samples: Sequence[FloatHistogram]) -> list[FloatHistogram]:
 
 
 def _hint(now: FloatHistogram, before: FloatHistogram | None) -> CounterReset:
-    if now.hint in (CounterReset.GAUGE, CounterReset.RESET):
+    if now.hint is CounterReset.GAUGE:
         return now.hint
-    if before is None or before.stale or before.hint is CounterReset.GAUGE:
-        return CounterReset.UNKNOWN
-    if now.count < before.count:
-        return CounterReset.RESET
-    if (
-        now.schema != before.schema
+    begins = (
+        now.hint is CounterReset.RESET
+        or before is None
+        or before.stale
+        or before.hint is CounterReset.GAUGE
+        or now.count < before.count
+        or now.schema != before.schema
         or now.zero_threshold != before.zero_threshold
         or not np.array_equal(now.custom_values, before.custom_values)
-    ):
-        return CounterReset.UNKNOWN
-    fell = (
-        now.zero_count < before.zero_count
+        or now.zero_count < before.zero_count
         or lost(before.positive, now.positive)
         or lost(before.negative, now.negative)
     )
-    return CounterReset.RESET if fell else CounterReset.NOT_RESET
+    return CounterReset.UNKNOWN if begins else CounterReset.NOT_RESET

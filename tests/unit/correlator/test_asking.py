@@ -3,8 +3,10 @@ from __future__ import annotations
 import pytest
 
 from actors.correlator.asking import Asking, Marks
+from agent.detection.red import RedBins
 from agent.errors import NotFound, Overloaded
 from agent.telemetry.frames import NO_LOGS, NO_METRICS, NO_SPANS, Telemetry
+from tests.unit.detection.builders import bin_of, key
 
 
 class Gateway:
@@ -26,6 +28,10 @@ class Stream:
     async def telemetry(self, tenant: str, start_ns: int, end_ns: int, position: int) -> Telemetry | None:
         self._answer(position)
         return Telemetry(start_ns, end_ns, NO_SPANS, NO_LOGS, NO_METRICS) if tenant == "t1" else None
+
+    async def mesh(self, tenant: str, service: str | None, start_ns: int, end_ns: int) -> list[RedBins]:
+        self._answer(-1)
+        return [bin_of(start_ns, (key("cart", tenant=tenant), [0.1], 0))]
 
     def _answer(self, position: int) -> None:
         self.asked.append(position)
@@ -56,6 +62,11 @@ async def test_a_part_is_no_answer() -> None:
         await streams.mark("t1", [3, 5])
     with pytest.raises(Overloaded, match="the rest is no answer: stream-1 is away"):
         await streams.telemetry("t1", 0, 9, [3, 5])
+
+
+async def test_what_meshes_tell_is_added_up() -> None:
+    found = await asking(Stream(7), Stream(9)).mesh("t1", 0, 9)
+    assert ([one.tenant for one in found.keys], found.count.tolist()) == (["t1"], [1, 1])
 
 
 async def test_a_stream_that_comes_back_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -113,6 +113,20 @@ def test_silent_series_make_room() -> None:
     assert mesh.drain(3600 * S).count.tolist() == [3]
 
 
+def test_what_waits_outlives_its_series_and_its_key_goes_with_it() -> None:
+    mesh = MeshAccumulator(RedSettings(max_operations=1))
+    gone, other = RedKey("a", "", "t", "gone", RedKind.SERVED), RedKey("a", "", "t", "other", RedKind.SERVED)
+    code = mesh.add_series(MeshSeries(gone, Part.REQUESTS))
+    for at_s in (0, 5):
+        sample(mesh, code, at_s, float(at_s))
+    mesh.forget(3600 * S)
+    assert mesh.drain(3600 * S).keys == (gone,)
+    mesh.forget(3600 * S)
+    code = mesh.add_series(MeshSeries(other, Part.REQUESTS))
+    bins = observe(mesh, (code, 9, 9.0), (code, 15, 15.0))
+    assert (bins.keys, bins.count.tolist()) == ((other,), [6])
+
+
 def test_too_many_operations_are_counted_together() -> None:
     mesh = MeshAccumulator(RedSettings(max_operations=1))
     keys = [RedKey("cart", "shop", "t", name, RedKind.SERVED) for name in ("a", "b", "c")]
@@ -122,6 +136,18 @@ def test_too_many_operations_are_counted_together() -> None:
         "a": 5,
         OTHER_OPERATION: 10,
     }
+
+
+def test_forgetting_leaves_the_others_their_own_sums() -> None:
+    mesh = MeshAccumulator(RedSettings(max_operations=2), max_series=4)
+    keys = [RedKey("cart", "", "t", name, RedKind.SERVED) for name in ("a", "b", "c", "d")]
+    codes = [mesh.add_series(MeshSeries(key, Part.REQUESTS)) for key in reversed(keys)]
+    observe(mesh, *((code, 0 if code == 0 else 20, 0.0) for code in codes))
+    moved = mesh.forget(10 * S)
+    bins = observe(mesh, *((int(moved[code]), 25, float(code)) for code in codes[1:]))
+    assert {key.operation: int(bins.count[bins.series == i][0]) for i, key in enumerate(bins.keys)} == {
+        "c": 1, OTHER_OPERATION: 5,
+    }  # fmt: skip
 
 
 def test_much_that_waits_asks_for_a_drain() -> None:
