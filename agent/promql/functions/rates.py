@@ -42,75 +42,115 @@ def _reset_rows(value, start, stop, rows):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _rises(offsets_of, time_ms, value, ends_ms, range_ms, resets, windows):  # type: ignore[no-untyped-def]
-    """What a counter or gauge did in every window of one series: see ``extrapolated`` for ``windows``.
-    ``resets`` are the rows of the counter's resets, none of a gauge."""
-    start, stop = offsets_of
-    first_ms, last_ms, count, rises, firsts = windows
-    lo = hi = start
-    r = 0
+def _window_times(time_ms, ends_ms, range_ms, per_s, windows):  # type: ignore[no-untyped-def]
+    """What of ``extrapolated`` the times of a series alone decide, for every window of it."""
+    first, last, enough, sampled_s, to_start_s, to_end_s, factor, bound = windows
+    lo = hi = 0
     for j in range(len(ends_ms)):
-        hi = first_after(time_ms, hi, start, stop, ends_ms[j])
-        lo = first_after(time_ms, lo, start, stop, ends_ms[j] - range_ms)
-        count[j] = hi - lo
-        if hi - lo < 2:
-            first_ms[j], last_ms[j], rises[j], firsts[j] = 0, 1, 0.0, -1.0
+        hi = first_after(time_ms, hi, 0, len(time_ms), ends_ms[j])
+        lo = first_after(time_ms, lo, 0, len(time_ms), ends_ms[j] - range_ms)
+        enough[j] = hi - lo > 1
+        if not enough[j]:
+            first[j], last[j], factor[j], bound[j] = 0, 0, 0.0, -1.0
             continue
-        rise = value[hi - 1] - value[lo]
-        if len(resets):
-            while r > 0 and resets[r - 1] > lo:
-                r -= 1
-            while r < len(resets) and resets[r] <= lo:
-                r += 1
-            k = r
-            while k < len(resets) and resets[k] < hi:
-                rise += value[resets[k] - 1]
-                k += 1
-        first_ms[j], last_ms[j], rises[j], firsts[j] = time_ms[lo], time_ms[hi - 1], rise, value[lo]
+        first[j], last[j] = lo, hi - 1
+        sampled = (time_ms[hi - 1] - time_ms[lo]) / 1000.0
+        to_start = (time_ms[lo] - (ends_ms[j] - range_ms)) / 1000.0
+        to_end = (ends_ms[j] - time_ms[hi - 1]) / 1000.0
+        average = sampled / (hi - lo - 1)
+        threshold, half = average * 1.1, average / 2
+        to_start = half if to_start >= threshold else to_start
+        to_end = half if to_end >= threshold else to_end
+        sampled_s[j], to_start_s[j], to_end_s[j] = sampled, to_start, to_end
+        factor[j] = (sampled + to_start + to_end) / sampled / per_s
+        bound[j] = to_start / sampled * (1 + 1e-9)  # a little more: whoever is near is looked at closely
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _stretch(windows, ends_ms, range_ms, is_counter, per_s, out):  # type: ignore[no-untyped-def]
-    """The rises stretched to the whole range; without a branch, so that the processor takes several at once.
-    Windows without two samples get any number."""
-    first_ms, last_ms, count, rises, firsts = windows
-    for j in range(len(ends_ms)):
-        to_start = (first_ms[j] - (ends_ms[j] - range_ms)) / 1000.0
-        to_end = (ends_ms[j] - last_ms[j]) / 1000.0
-        sampled = (last_ms[j] - first_ms[j]) / 1000.0
-        average = sampled / (count[j] - 1)
-        threshold = average * 1.1
-        half = average / 2
-        to_start = half if to_start >= threshold else to_start
-        if is_counter:
-            to_zero = sampled * (firsts[j] / rises[j])
-            bounded = (firsts[j] >= 0) & (rises[j] > 0) & (to_zero < to_start)
-            to_start = to_zero if bounded else to_start
-        to_end = half if to_end >= threshold else to_end
-        factor = (sampled + to_start + to_end) / sampled
-        out[j] = rises[j] * (factor / per_s)
+def _add_resets(value, resets, first, last, rise):  # type: ignore[no-untyped-def]
+    """Add to the rise of every window what its counter had lost, in the order of time."""
+    r = 0
+    for j in range(len(rise)):
+        lo, hi = np.int64(first[j]), np.int64(last[j])
+        while r > 0 and resets[r - 1] > lo:
+            r -= 1
+        while r < len(resets) and resets[r] <= lo:
+            r += 1
+        k = r
+        while k < len(resets) and resets[k] <= hi:
+            rise[j] += value[resets[k] - 1]
+            k += 1
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _any_near_zero(value, first, bound, rise):  # type: ignore[no-untyped-def]
+    """Whether a line back from the first value of some window may cross zero within the range."""
+    near = 0
+    for j in range(len(rise)):
+        start = value[first[j]]
+        near += (start >= 0) & (rise[j] > 0) & (start <= rise[j] * bound[j])
+    return near > 0
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _stretch_from_zero(value, windows, per_s, rise):  # type: ignore[no-untyped-def]
+    """The rises of a counter stretched to the whole range, and not below zero."""
+    first, _, _, sampled_s, to_start_s, to_end_s, factor, bound = windows
+    for j in range(len(rise)):
+        by, start, risen = factor[j], value[first[j]], rise[j]
+        if start >= 0 and risen > 0 and start <= risen * bound[j]:
+            to_zero = sampled_s[j] * (start / risen)
+            if to_zero < to_start_s[j]:
+                by = (sampled_s[j] + to_zero + to_end_s[j]) / sampled_s[j] / per_s
+        rise[j] = risen * by
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _same(a, b):  # type: ignore[no-untyped-def]
+    different = 0
+    for k in range(min(len(a), len(b))):
+        different |= a[k] ^ b[k]
+    return different == 0 and len(a) == len(b)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def extrapolated(offsets, time_ms, value, ends_ms, range_ms, is_counter, is_rate):  # type: ignore[no-untyped-def]
-    """rate (counter, rate), increase (counter) or delta (neither)."""
+    """rate (counter, rate), increase (counter) or delta (neither). Series that were scraped together have the
+    same times, and lie side by side: what these decide is worked out once."""
     series, steps = len(offsets) - 1, len(ends_ms)
     out = np.zeros((series, steps))
     present = np.zeros((series, steps), np.bool_)
     resets = np.empty(longest(offsets) + 1, np.int64)
-    # Of every window of a series: times of the first and the last sample, how many, rise, first value.
-    count, rises = np.empty(steps, np.int64), np.empty(steps)
-    windows = (np.empty(steps, np.int64), np.empty(steps, np.int64), count, rises, np.empty(steps))
     per_s = range_ms / 1000.0 if is_rate else 1.0
+    # Of every window of a series: its first and last row, whether these are two; seconds sampled, to its start, to
+    # its end; what a rise is taken times; how large a first value may be, in rises, to matter. Rows without a sign
+    # spare the look whether they count from the end.
+    first, last, enough = np.empty(steps, np.uint64), np.empty(steps, np.uint64), np.empty(steps, np.bool_)
+    factor, bound = np.empty(steps), np.empty(steps)
+    windows = (first, last, enough, np.empty(steps), np.empty(steps), np.empty(steps), factor, bound)
+    before = time_ms[:0]
     for i in range(series):
-        start, stop = offsets[i], offsets[i + 1]
-        found = _reset_rows(value, start, stop, resets) if is_counter else 0
-        _rises((start, stop), time_ms, value, ends_ms, range_ms, resets[:found], windows)
-        _stretch(windows, ends_ms, range_ms, is_counter, per_s, out[i])
+        times, values = time_ms[offsets[i] : offsets[i + 1]], value[offsets[i] : offsets[i + 1]]
+        if len(times) < 2:
+            continue
+        if not _same(times, before):
+            _window_times(times, ends_ms, range_ms, per_s, windows)
+            before = times
+        rise = out[i]
         for j in range(steps):
-            present[i, j] = count[j] >= 2
-            if count[j] < 2:
-                out[i, j] = 0.0
+            rise[j] = values[last[j]] - values[first[j]]
+        found = _reset_rows(values, 0, len(values), resets) if is_counter else 0
+        if found:
+            _add_resets(values, resets[:found], first, last, rise)
+        if is_counter and _any_near_zero(values, first, bound, rise):
+            _stretch_from_zero(values, windows, per_s, rise)
+        else:
+            for j in range(steps):
+                rise[j] *= factor[j]
+        for j in range(steps):
+            present[i, j] = enough[j]
+            if not enough[j]:
+                rise[j] = 0.0
     return out, present
 
 
