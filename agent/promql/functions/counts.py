@@ -204,7 +204,7 @@ def _is_event(sample: Any, before: Any, what: int) -> bool:
 COUNTS = {
     "count_over_time": Function(_body(edges, COUNT, _count)),
     "present_over_time": Function(_body(edges, PRESENT, _one)),
-    "first_over_time": Function(_body(edges, FIRST, _first), drops_name=False, experimental=True),
+    "first_over_time": Function(_body(edges, FIRST, _first), drops_name=False),
     "last_over_time": Function(_body(edges, LAST, _last), drops_name=False),
     "ts_of_first_over_time": Function(_body(edges, FIRST_TIME, _first_time), experimental=True),
     "ts_of_last_over_time": Function(_body(edges, LAST_TIME, _last_time), experimental=True),

@@ -8,6 +8,7 @@ import pytest
 
 from agent.promql.errors import ParseError
 from agent.promql.parse import Dialect, parse
+from agent.promql.preprocess import preprocess
 from agent.promql.tree import (
     Aggregation,
     At,
@@ -22,7 +23,7 @@ from agent.promql.tree import (
     VectorSelector,
     walk,
 )
-from agent.promql.values import Matcher
+from agent.promql.values import Grid, Matcher
 
 A = VectorSelector((Matcher("__name__", "=", "a"),))
 
@@ -111,3 +112,24 @@ def test_features_are_off_by_default(text: str) -> None:
     parse(text)
     with pytest.raises(ParseError, match="enable"):
         parse(text, Dialect())
+
+
+def test_what_is_stable_needs_no_switch() -> None:
+    assert parse("first_over_time(a[1m])", Dialect()) == parse("first_over_time(a[1m])")
+
+
+@pytest.mark.parametrize(
+    ("text", "totals"),
+    [
+        ("h", False),
+        ("histogram_count(rate(h[5m]))", True),
+        ("histogram_avg(sum(h))", True),
+        ("histogram_quantile(0.5, h)", False),
+        ("histogram_count(rate(h[5m:1m]))", False),
+        ("histogram_sum(h >/ 1)", False),
+        ("histogram_count(h) + histogram_sum(h)", True),
+    ],
+)
+def test_selectors_of_totals(text: str, totals: bool) -> None:
+    tree = preprocess(parse(text), Grid(0, 60_000, 15_000))
+    assert {node.totals for node in walk(tree) if isinstance(node, VectorSelector)} == {totals}
