@@ -266,7 +266,7 @@ class SourceStream:
         queries = self._queries
         return DirectServer(
             query_socket(self._settings, self._number),
-            {"part": queries.part, "select": queries.select, "cancel": queries.cancel},
+            {"parts": queries.parts, "select": queries.select, "cancel": queries.cancel},
         )
 
     def _publish(self, window: TenantWindow, applied: Applied) -> None:

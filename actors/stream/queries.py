@@ -48,13 +48,13 @@ class Queries:
             if running == number:
                 token.cancel()
 
-    def part(self, tenant: str, node: Expr, grid: Grid, query: str, asked: Asked) -> Part:
-        """``part_of`` for the node; ``query`` is what its notes quote."""
+    def parts(self, tenant: str, nodes: Sequence[Expr], grid: Grid, query: str, asked: Asked) -> list[Part]:
+        """``part_of`` for each node; ``query`` is what their notes quote."""
         window = self._window(tenant)
         running = asked.number, Deadline(time.monotonic, time.monotonic() + asked.timeout_s)
         self._running.add(running)
         try:
-            return part_of(node, grid, query, asked.options, window, running[1])
+            return [part_of(node, grid, query, asked.options, window, running[1]) for node in nodes]
         finally:
             self._running.discard(running)
 

@@ -8,7 +8,7 @@ the parts gave. Raw samples travel only where a query's own value is a range vec
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
 
@@ -71,8 +71,8 @@ class Part:
 class Streams(Storage, Protocol):
     """A storage in several places."""
 
-    def parts(self, node: Expr, grid: Grid, query: str) -> Sequence[Part]:
-        """``part_of`` of every place for a node that ``travels``."""
+    def parts(self, nodes: Sequence[Expr], grid: Grid, query: str) -> Sequence[Sequence[Part]]:
+        """For each of some nodes that ``travel``, its ``part_of`` every place."""
         ...
 
 
@@ -82,6 +82,22 @@ def travels(node: Expr) -> bool:
         constant = node.param is None or isinstance(node.param, NumberLiteral)
         return (node.op in _AGAIN or node.op in _SUMS) and constant and _by_series(node.expr)
     return _by_series(node)
+
+
+def _travellers(node: Expr) -> Iterator[Expr]:
+    """The largest nodes that travel and are evaluated at the same steps as this one."""
+    if travels(node):
+        yield node
+        return
+    match node:
+        case Paren(expr=expr) | Negation(expr=expr) | Aggregation(expr=expr):
+            yield from _travellers(expr)
+        case Binary(lhs=lhs, rhs=rhs):
+            yield from _travellers(lhs)
+            yield from _travellers(rhs)
+        case Call(name=name, args=args) if name != "info":  # it looks at its second argument in its own way
+            for arg in args:
+                yield from _travellers(arg)
 
 
 def part_of(
@@ -130,13 +146,26 @@ def _end_to_end(offsets: Sequence[I64]) -> I64:
 
 
 class StreamsEvaluation(Evaluation):
-    """An evaluation whose storage is ``Streams``."""
+    """An evaluation whose storage is ``Streams``. What the first node's steps are those of is asked for at once."""
+
+    _asked: dict[int, Sequence[Part]] | None = None
 
     def evaluate(self, node: Expr, grid: Grid) -> Value:
-        if grid.end_ms < grid.start_ms or not travels(node):
+        if grid.end_ms < grid.start_ms:
             return super().evaluate(node, grid)
         self.token.check()
-        parts = self._streams().parts(node, grid, self.notes.query)
+        if self._asked is None:
+            nodes = list(_travellers(node))
+            found = self._streams().parts(nodes, grid, self.notes.query) if nodes else ()
+            self._asked = {id(one): parts for one, parts in zip(nodes, found, strict=True)}
+        if not travels(node):
+            return super().evaluate(node, grid)
+        parts = self._asked.pop(id(node), None)
+        if parts is None:
+            (parts,) = self._streams().parts([node], grid, self.notes.query)
+        return self._put_together(node, grid, parts)
+
+    def _put_together(self, node: Expr, grid: Grid, parts: Sequence[Part]) -> Value:
         if not isinstance(node, Aggregation):
             self._note(parts)
             return merged(side_by_side([part.matrices[0] for part in parts], grid))

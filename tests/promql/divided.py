@@ -28,8 +28,11 @@ class DividedStorage(MemoryStorage):
         place = zlib.crc32(repr(labels).encode()) % PLACES
         self._places[place].append(labels, time_ms, value)
 
-    def parts(self, node: Expr, grid: Grid, query: str) -> list[Part]:
-        return [part_of(node, grid, query, self._options, place, FREE) for place in self._places]
+    def parts(self, nodes: Sequence[Expr], grid: Grid, query: str) -> list[list[Part]]:
+        return [
+            [part_of(node, grid, query, self._options, place, FREE) for place in self._places]
+            for node in nodes
+        ]
 
     def select(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> Selection:
         return joined([place.select(matchers, start_ms, end_ms) for place in self._places])

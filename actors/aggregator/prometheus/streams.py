@@ -164,8 +164,8 @@ class _Fanned:
     def __init__(self, lines: Sequence[DirectClient], tenant: str, asked: Asked) -> None:
         self._lines, self._tenant, self._asked = lines, tenant, asked
 
-    def parts(self, node: Expr, grid: Grid, query: str) -> list[Part]:
-        return self._all("part", self._tenant, node, grid, query, self._asked)
+    def parts(self, nodes: Sequence[Expr], grid: Grid, query: str) -> list[tuple[Part, ...]]:
+        return list(zip(*self._all("parts", self._tenant, nodes, grid, query, self._asked), strict=True))
 
     def select(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> Selection:
         return joined(self._all("select", self._tenant, tuple(matchers), start_ms, end_ms))

@@ -113,7 +113,7 @@ async def test_a_stream_answers_its_part_of_a_query(fed: Fed) -> None:
     fed.write({REQUESTS: points(20)})
     query = "sum(rate(http_requests_total[1m]))"
     asked = Asked(1, EngineOptions(), 5.0)
-    part = Queries(fed.stream).part("default", parse(query), Grid(NOW_MS, NOW_MS, 0), query, asked)
+    (part,) = Queries(fed.stream).parts("default", [parse(query)], Grid(NOW_MS, NOW_MS, 0), query, asked)
     assert part.matrices[0].value[0, 0] == pytest.approx(1 / 15)
 
 
