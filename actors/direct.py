@@ -30,7 +30,12 @@ MAX_MESSAGE_BYTES = 1 << 34
 _HEAD = struct.Struct("<I")
 _LONGEST_ADDRESS = 100  # bytes; the system takes 107
 
-_Buffers = list[memoryview]
+Message = list[memoryview]
+
+
+def request(name: str, *arguments: Any) -> Message:
+    """A call of the function of that name, which any number of servers may be sent."""
+    return _message((name, arguments))
 
 
 class DirectServer:
@@ -85,7 +90,11 @@ class DirectClient:
 
     def call(self, name: str, *arguments: Any) -> Call:
         """Begin a call. Raises Overloaded where nobody listens."""
-        return Call(self, _message((name, arguments)))
+        return self.send(request(name, *arguments))
+
+    def send(self, asked: Message) -> Call:
+        """Begin a call that ``request`` made. Raises Overloaded where nobody listens."""
+        return Call(self, asked)
 
     def connected(self, *, fresh: bool) -> socket.socket:
         """Raises Overloaded."""
@@ -119,7 +128,7 @@ class DirectClient:
 class Call:
     """A call that runs. What it asks for only reads, so it is asked again where its connection turns out dead."""
 
-    def __init__(self, client: DirectClient, message: _Buffers) -> None:
+    def __init__(self, client: DirectClient, message: Message) -> None:
         self._client, self._message, self._answered = client, message, False
         self._connection = client.connected(fresh=False)
         try:
@@ -162,7 +171,7 @@ class Call:
             raise self._client.away(error) from None
 
 
-def _message(content: Any) -> _Buffers:
+def _message(content: Any) -> Message:
     """The number of parts, their sizes, and they: the pickle, then its arrays."""
     arrays: list[memoryview] = []
 
@@ -182,7 +191,7 @@ def _message(content: Any) -> _Buffers:
     return [memoryview(head), *parts]
 
 
-def _send(connection: socket.socket, message: _Buffers) -> None:
+def _send(connection: socket.socket, message: Message) -> None:
     left = [part for part in message if part.nbytes]
     while left:
         sent = connection.sendmsg(left[:512])

@@ -23,7 +23,7 @@ from actors.aggregator.prometheus.backend import (
     Scope,
     TargetMetadata,
 )
-from actors.direct import Call, DirectClient
+from actors.direct import Call, DirectClient, request
 from actors.stream.queries import Asked
 from agent.errors import Overloaded
 from agent.promql.engine import Engine, Result
@@ -172,9 +172,9 @@ class _Fanned:
 
     def _all(self, name: str, *arguments: Any) -> list[Any]:
         """Asked at once. Raises the first error."""
-        calls: list[Call] = []
+        asked, calls = request(name, *arguments), list[Call]()
         try:
-            calls.extend(line.call(name, *arguments) for line in self._lines)
+            calls.extend(line.send(asked) for line in self._lines)
             return [call.result() for call in calls]
         finally:
             for call in calls:
