@@ -31,7 +31,8 @@ run: install ## the layer alone
 	@$(BIN)/kubechat-obs up
 
 test: install ## every test
-	@$(BIN)/python -m pytest tests
+	@$(BIN)/python -m pytest tests --ignore=tests/integration -n 2
+	@$(BIN)/python -m pytest tests/integration
 
 style: install ## ruff: lint and format check
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
