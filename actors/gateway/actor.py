@@ -16,6 +16,7 @@ from actors.gateway.otlp_http import otlp_app
 from actors.gateway.remote_write import Lane, add_remote_write
 from actors.gateway.room import Room, Starting, work
 from actors.handles import stream_handles
+from actors.memory import keep_freed_memory
 from actors.places import log_folder, stream_count
 from actors.placing import actor
 from actors.ports import Health
@@ -36,6 +37,7 @@ DRAIN_S = 5.0
 
 class Gateway:
     def __init__(self, settings: Settings, name: str) -> None:
+        keep_freed_memory()
         self._settings = settings
         self._progress = Progress(name, "gateway")
         configure(settings.general.log_level, settings.general.log_format, name)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 import numpy as np
+from numba import njit
 
 from agent.telemetry.frames import F64, I32, I64, Series
 from agent.telemetry.labels import METRIC_NAME
@@ -32,6 +33,23 @@ UNKNOWN, NOT_WATCHED = np.int32(-2), np.int32(-1)
 
 # Gives a series that is watched its code; the second argument says whether it is a running total.
 Register = Callable[[Series, bool], int]
+
+
+_NONE = np.empty(0, np.int32), np.empty(0, np.int64), np.empty(0)
+
+
+@njit(cache=True, nogil=True)
+def _by_owner(series, counts, time_ms, owner, rows, last_ms):  # type: ignore[no-untyped-def]
+    """Add the samples of each owner to its ``rows``, and move its ``last_ms``."""
+    at = 0
+    for i in range(len(series)):
+        behind = at + counts[i]
+        if series[i] >= 0 and behind > at and owner[series[i]] >= 0:
+            of = owner[series[i]]
+            rows[of] += behind - at
+            for k in range(at, behind):
+                last_ms[of] = max(last_ms[of], time_ms[k])
+        at = behind
 
 
 class SeriesOwners:
@@ -63,24 +81,17 @@ class SeriesOwners:
 
     def seen(self, series: I32, batch: SampleBatch) -> Iterator[tuple[int, int, int]]:
         """``(source, samples, newest time in ms)`` of the float samples of a record, source by source."""
-        filled = batch.sample_count > 0
-        taken = series[filled] >= 0
-        if not taken.any():
-            return
-        starts = np.cumsum(batch.sample_count) - batch.sample_count
-        newest = np.maximum.reduceat(batch.time_ms, starts[filled])[taken]
-        owner = self._owner[series[filled][taken]]
-        present, inverse = np.unique(owner, return_inverse=True)
-        last = np.full(len(present), np.iinfo(np.int64).min)
-        np.maximum.at(last, inverse, newest)
-        rows = np.bincount(inverse, weights=batch.sample_count[filled][taken], minlength=len(present))
-        for source, samples, last_ms in zip(present.tolist(), rows.tolist(), last.tolist(), strict=True):
-            if source >= 0:
-                yield source, int(samples), last_ms
+        rows = np.zeros(len(self._sources.states), np.int64)
+        last_ms = np.full(len(rows), np.iinfo(np.int64).min)
+        _by_owner(series, batch.sample_count, batch.time_ms, self._owner, rows, last_ms)
+        found = np.flatnonzero(rows)
+        yield from zip(found.tolist(), rows[found].tolist(), last_ms[found].tolist(), strict=True)
 
     def watched(self, series: I32, batch: SampleBatch) -> tuple[I32, I64, F64]:
         """``(code, time in ns, value)`` of the samples that the detectors look at."""
         codes = np.where(series >= 0, self._watched[series], NOT_WATCHED)
+        if (codes == NOT_WATCHED).all():
+            return _NONE
         of_row = np.repeat(codes, batch.sample_count)
         rows = np.flatnonzero(of_row >= 0)
         return of_row[rows], batch.time_ms[rows] * NS_PER_MS, batch.value[rows]
