@@ -9,7 +9,7 @@ import msgspec
 from actors.aggregator.aggregator import Aggregator
 from actors.aggregator.kept import KeptIncidents
 from actors.direct import DirectClient
-from actors.memory import keep_freed_memory
+from actors.memory import keep_freed_memory, leave_to_stay
 from actors.places import AGGREGATOR, query_socket, stream_name
 from actors.placing import actor
 from actors.ports import Health, Ports
@@ -39,6 +39,7 @@ class RunningAggregator:
         async with self._progress.starting() as wanted:
             if wanted:
                 await self._open()
+                leave_to_stay()
         return await self.health()
 
     async def stop(self) -> None:

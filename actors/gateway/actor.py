@@ -16,7 +16,7 @@ from actors.gateway.otlp_http import otlp_app
 from actors.gateway.remote_write import Lane, add_remote_write
 from actors.gateway.room import Room, Starting, work
 from actors.handles import stream_handles
-from actors.memory import keep_freed_memory
+from actors.memory import keep_freed_memory, leave_to_stay
 from actors.places import log_folder, stream_count
 from actors.placing import actor
 from actors.ports import Health
@@ -57,6 +57,7 @@ class Gateway:
         async with self._progress.starting() as wanted:
             if wanted:
                 await self._open()
+                leave_to_stay()
         return await self.health()
 
     async def stop(self) -> None:

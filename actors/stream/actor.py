@@ -13,7 +13,7 @@ import structlog
 
 from actors.direct import DirectServer
 from actors.handles import connect
-from actors.memory import keep_freed_memory
+from actors.memory import keep_freed_memory, leave_to_stay
 from actors.places import log_folder, query_socket, stream_name
 from actors.placing import actor
 from actors.ports import Health, LiveBatch, RedSeries, SourceInfo
@@ -86,6 +86,7 @@ class SourceStream:
                 await asyncio.to_thread(load_ingest)
                 await asyncio.to_thread(load_queries)
                 await asyncio.to_thread(self._stream.recover, self._journal.add)
+                leave_to_stay()
                 self._answering = self._answer_queries()
                 self._asking = asyncio.create_task(self._follow_policy())
         return await self.health()
