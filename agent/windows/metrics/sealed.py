@@ -36,11 +36,19 @@ def _copy(offsets, times_at, times, values, series, low, count, rows, cursor, ti
     """Write what ``_find`` found behind the ``cursor`` of each row, and move that."""
     for i in range(len(series)):
         at = cursor[rows[i]]
+        behind = at + count[i]
         from_time, from_value = times_at[series[i]] + low[i], offsets[series[i]] + low[i]
-        for k in range(count[i]):
-            time_ms[at + k] = times[from_time + k]
-            value[at + k] = values[from_value + k]
-        cursor[rows[i]] = at + count[i]
+        # Of views the compiler knows that no index counts from the end, and moves several at once.
+        to_times, to_values = time_ms[at:behind], value[at:behind]
+        some_times, some_values = (
+            times[from_time : from_time + count[i]],
+            values[from_value : from_value + count[i]],
+        )
+        for k in range(len(to_times)):
+            to_times[k] = some_times[k]
+        for k in range(len(to_values)):
+            to_values[k] = some_values[k]
+        cursor[rows[i]] = behind
 
 
 @dataclass(frozen=True, slots=True)
