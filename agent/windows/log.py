@@ -22,8 +22,6 @@ from agent.errors import CorruptLog, NotFound, SettingsError
 from agent.windows import record
 from agent.windows.record import Record
 
-MANY_BYTES = 256 << 10
-_POPULATE_READ = 22  # of madvise(2), since Linux 5.14
 SUFFIX = ".wal"
 LOCK = "writer.lock"
 IOV_MAX = 1000
@@ -181,14 +179,6 @@ def _used(file: int, size: int) -> int:
         return end_of_segment(buffer)
 
 
-def _bring_in(buffer: memoryview, start: int, end: int) -> None:
-    """Map the pages of a stretch in one call; each would else be a fault of its own."""
-    if end - start >= MANY_BYTES and isinstance(buffer.obj, mmap.mmap):
-        first = start // mmap.PAGESIZE * mmap.PAGESIZE
-        with contextlib.suppress(OSError):  # the system does not know how
-            buffer.obj.madvise(_POPULATE_READ, first, min(end, len(buffer)) - first)
-
-
 class LogReader:
     """Reads records as views of the mapped files. A file stays mapped while somebody holds a view of it."""
 
@@ -218,7 +208,6 @@ class LogReader:
                 continue
             buffer = self._map(base, path)
             position = max(start, base)
-            _bring_in(buffer, position - base, min(behind, end) - base)
             while position < min(behind, end):
                 size = record.size_at(buffer, position - base)
                 if not size:

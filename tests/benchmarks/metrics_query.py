@@ -183,6 +183,7 @@ def plot(found: Mapping[str, Any], file: Path) -> None:
         axes.barh(at + 0.27 * i, [one[name] for one in queries.values()], 0.25, label=name)
     axes.set_yticks(at + 0.27, list(queries))
     axes.set_xscale("log")
+    axes.set_xlim(left=1)
     axes.set_xlabel("ms, median of the repeats")
     axes.invert_yaxis()
     axes.legend()
