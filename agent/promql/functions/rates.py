@@ -42,6 +42,56 @@ def _reset_rows(value, start, stop, rows):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
+def _rises_alone(offsets_of, time_ms, value, ends_ms, range_ms, resets, windows):  # type: ignore[no-untyped-def]
+    """What a counter or gauge did in every window of one series: see ``alone`` in ``extrapolated`` for ``windows``.
+    ``resets`` are the rows of the counter's resets, none of a gauge."""
+    start, stop = offsets_of
+    first_ms, last_ms, count, rises, firsts = windows
+    lo = hi = start
+    r = 0
+    for j in range(len(ends_ms)):
+        hi = first_after(time_ms, hi, start, stop, ends_ms[j])
+        lo = first_after(time_ms, lo, start, stop, ends_ms[j] - range_ms)
+        count[j] = hi - lo
+        if hi - lo < 2:
+            first_ms[j], last_ms[j], rises[j], firsts[j] = 0, 1, 0.0, -1.0
+            continue
+        rise = value[hi - 1] - value[lo]
+        if len(resets):
+            while r > 0 and resets[r - 1] > lo:
+                r -= 1
+            while r < len(resets) and resets[r] <= lo:
+                r += 1
+            k = r
+            while k < len(resets) and resets[k] < hi:
+                rise += value[resets[k] - 1]
+                k += 1
+        first_ms[j], last_ms[j], rises[j], firsts[j] = time_ms[lo], time_ms[hi - 1], rise, value[lo]
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _stretch_alone(windows, ends_ms, range_ms, is_counter, per_s, out):  # type: ignore[no-untyped-def]
+    """The rises stretched to the whole range; without a branch, so that the processor takes several at once.
+    Windows without two samples get any number."""
+    first_ms, last_ms, count, rises, firsts = windows
+    for j in range(len(ends_ms)):
+        to_start = (first_ms[j] - (ends_ms[j] - range_ms)) / 1000.0
+        to_end = (ends_ms[j] - last_ms[j]) / 1000.0
+        sampled = (last_ms[j] - first_ms[j]) / 1000.0
+        average = sampled / (count[j] - 1)
+        threshold = average * 1.1
+        half = average / 2
+        to_start = half if to_start >= threshold else to_start
+        if is_counter:
+            to_zero = sampled * (firsts[j] / rises[j])
+            bounded = (firsts[j] >= 0) & (rises[j] > 0) & (to_zero < to_start)
+            to_start = to_zero if bounded else to_start
+        to_end = half if to_end >= threshold else to_end
+        factor = (sampled + to_start + to_end) / sampled
+        out[j] = rises[j] * (factor / per_s)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
 def _window_times(time_ms, ends_ms, range_ms, per_s, windows):  # type: ignore[no-untyped-def]
     """What of ``extrapolated`` the times of a series alone decide, for every window of it."""
     first, last, enough, sampled_s, to_start_s, to_end_s, factor, bound = windows
@@ -107,10 +157,12 @@ def _stretch_from_zero(value, windows, per_s, rise):  # type: ignore[no-untyped-
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _same(a, b):  # type: ignore[no-untyped-def]
+    if len(a) != len(b) or a[0] != b[0]:
+        return False
     different = 0
-    for k in range(min(len(a), len(b))):
+    for k in range(len(a)):
         different |= a[k] ^ b[k]
-    return different == 0 and len(a) == len(b)
+    return different == 0
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -128,18 +180,31 @@ def extrapolated(offsets, time_ms, value, ends_ms, range_ms, is_counter, is_rate
     first, last, enough = np.empty(steps, np.uint64), np.empty(steps, np.uint64), np.empty(steps, np.bool_)
     factor, bound = np.empty(steps), np.empty(steps)
     windows = (first, last, enough, np.empty(steps), np.empty(steps), np.empty(steps), factor, bound)
-    before = time_ms[:0]
+    # Of the windows of a series that is like none before it: times of the first and last sample, how many, rise,
+    # first value.
+    count, rises = np.empty(steps, np.int64), np.empty(steps)
+    alone = (np.empty(steps, np.int64), np.empty(steps, np.int64), count, rises, np.empty(steps))
+    before, known = time_ms[:0], False
     for i in range(series):
         times, values = time_ms[offsets[i] : offsets[i + 1]], value[offsets[i] : offsets[i + 1]]
         if len(times) < 2:
             continue
-        if not _same(times, before):
-            _window_times(times, ends_ms, range_ms, per_s, windows)
-            before = times
+        found = _reset_rows(values, 0, len(values), resets) if is_counter else 0
         rise = out[i]
+        if not _same(times, before):
+            before, known = times, False
+            _rises_alone((0, len(times)), times, values, ends_ms, range_ms, resets[:found], alone)
+            _stretch_alone(alone, ends_ms, range_ms, is_counter, per_s, rise)
+            for j in range(steps):
+                present[i, j] = count[j] >= 2
+                if count[j] < 2:
+                    rise[j] = 0.0
+            continue
+        if not known:
+            _window_times(times, ends_ms, range_ms, per_s, windows)
+            known = True
         for j in range(steps):
             rise[j] = values[last[j]] - values[first[j]]
-        found = _reset_rows(values, 0, len(values), resets) if is_counter else 0
         if found:
             _add_resets(values, resets[:found], first, last, rise)
         if is_counter and _any_near_zero(values, first, bound, rise):

@@ -102,6 +102,23 @@ def test_a_rate_counts_all_resets_of_its_window(
     check("rate", naive.extrapolated(is_counter=True, is_rate=True), series, ends_ms, range_ms)
 
 
+@st.composite
+def scraped_together(draw: st.DrawFn) -> list[Samples]:
+    """Three series of the same times, then one of its own."""
+    times = sorted(draw(st.lists(st.integers(0, 400), unique=True, min_size=2, max_size=40)))
+    values = st.lists(COUNTERS, min_size=len(times), max_size=len(times))
+    together = [list(zip(times, draw(values), strict=True)) for _ in range(3)]
+    return [*together, [(time + 1, value) for time, value in together[0]]]
+
+
+@pytest.mark.parametrize("name", ["rate", "increase", "delta"])
+@given(series=scraped_together(), ends_ms=ENDS, range_ms=RANGES)
+def test_series_that_share_their_times_are_as_each_alone(
+    name: str, series: list[Samples], ends_ms: list[int], range_ms: int
+) -> None:
+    check(name, ANY_VALUES[name][0], series, ends_ms, range_ms)
+
+
 @pytest.mark.parametrize(
     ("name", "definition"), [("sum_over_time", naive.total), ("avg_over_time", naive.mean)]
 )
