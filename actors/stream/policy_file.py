@@ -9,7 +9,7 @@ from pathlib import Path
 
 from agent.errors import CorruptLog, Malformed
 from agent.telemetry.metric_policy import MetricPolicy
-from agent.windows.metrics.blocks import sync_folder
+from agent.windows.log import sync_folder
 
 NAME = "metric_policy.json"
 

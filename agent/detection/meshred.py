@@ -14,7 +14,7 @@ from agent.detection.mesh import METRICS, mesh_series
 from agent.detection.meshtotals import MeshAccumulator
 from agent.detection.red import RedBins
 from agent.telemetry.frames import I32, Bool
-from agent.telemetry.labels import METRIC_NAME, LabelTable
+from agent.telemetry.labels import METRIC_NAME
 from agent.telemetry.samples import SampleBatch
 from agent.windows.metrics.window import MetricWindow
 
@@ -75,7 +75,7 @@ class MeshRed:
         self._code[ids] = NO_MESH
         labels = window.labels(ids)
         newest_ns = int(batch.time_ms.max(initial=0)) * NS_PER_MS
-        for row in _of_mesh(labels):
+        for row in labels.rows_where(METRIC_NAME, METRICS.__contains__).tolist():
             number = self._number(hashes[row], dict(labels.row(row)), newest_ns)
             if number >= 0:
                 self._code[ids[row]] = number + 1
@@ -109,14 +109,3 @@ class MeshRed:
         self._code[known] = codes[self._code[known]]
         self._number_of = {k: int(moved[n]) for k, n in self._number_of.items() if moved[n] >= 0}
         return True
-
-
-def _of_mesh(labels: LabelTable) -> list[int]:
-    """The rows whose name is that of a mesh metric."""
-    if METRIC_NAME not in labels.names:
-        return []
-    place = labels.names.index(METRIC_NAME)
-    codes, names = labels.codes[:, place], labels.values[place]
-    wanted = [code for code in np.unique(codes).tolist() if code >= 0 and names[code] in METRICS]
-    rows: list[int] = np.flatnonzero(np.isin(codes, wanted)).tolist() if wanted else []
-    return rows

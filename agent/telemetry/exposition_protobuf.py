@@ -15,7 +15,7 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from google.protobuf.message import DecodeError
 
 from agent.telemetry.openmetrics_model import BadExposition
-from agent.telemetry.varint import varint, zigzag
+from agent.telemetry.varint import MAX_VARINT_BYTES, read_varint, varint, zigzag
 
 COUNTER, GAUGE, SUMMARY, UNTYPED, HISTOGRAM, GAUGE_HISTOGRAM = range(6)
 TYPES = ("counter", "gauge", "summary", "unknown", "histogram", "gaugehistogram")
@@ -94,15 +94,11 @@ def families(body: bytes) -> Iterator[Any]:
 
 
 def _length(body: bytes, pos: int, count: int) -> tuple[int, int]:
-    value = shift = 0
-    while pos < len(body) and shift < 64:
-        byte = body[pos]
-        pos += 1
-        value |= (byte & 127) << shift
-        if byte < 128:
-            return value, pos
-        shift += 7
-    raise BadExposition(count, "the length of a metric family is cut off")
+    try:
+        length, size = read_varint(body[pos : pos + MAX_VARINT_BYTES], 0)
+    except IndexError:
+        raise BadExposition(count, "the length of a metric family is cut off") from None
+    return length, pos + size
 
 
 def is_native(histogram: Any) -> bool:

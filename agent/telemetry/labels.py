@@ -8,7 +8,7 @@ request already, so that a series is known again by one hash over a slice of the
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -102,6 +102,15 @@ class LabelTable:
         k = self.names.index(name)
         values = self.values[k]
         return [values[code] if code >= 0 else "" for code in self.codes[:, k].tolist()]
+
+    def rows_where(self, name: str, fits: Callable[[str], bool]) -> I64:
+        """The rows with a value of ``name`` that ``fits``, which is asked once a value."""
+        if name not in self.names:
+            return np.empty(0, np.int64)
+        place = self.names.index(name)
+        codes, values = self.codes[:, place], self.values[place]
+        wanted = [code for code in np.unique(codes).tolist() if code >= 0 and fits(values[code])]
+        return np.flatnonzero(np.isin(codes, wanted))
 
     def take(self, rows: I64 | Sequence[int] | slice) -> LabelTable:
         return LabelTable(self.names, self.codes[rows], self.values)

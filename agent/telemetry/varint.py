@@ -3,6 +3,7 @@ of ``wire``."""
 
 from __future__ import annotations
 
+MAX_VARINT_BYTES = 10  # of 64 bits
 _MASK = (1 << 64) - 1
 _SHORT = [bytes((value,)) for value in range(128)]
 

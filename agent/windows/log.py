@@ -146,7 +146,7 @@ class LogWriter:
         try:
             os.ftruncate(file, size)
             os.fsync(file)
-            _sync_folder(self._folder)
+            sync_folder(self._folder)
         except BaseException:
             os.close(file)
             raise
@@ -166,7 +166,8 @@ def _locked(folder: Path) -> int:
     return lock
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Make what was created, renamed or deleted in a folder outlast a failure of power."""
     file = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(file)

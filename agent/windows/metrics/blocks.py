@@ -26,6 +26,7 @@ import pyarrow.parquet as pq
 from agent.errors import CorruptLog
 from agent.telemetry.frames import I64, U8
 from agent.telemetry.wire import hash_bytes
+from agent.windows.log import sync_folder
 from agent.windows.metrics.blockcodec import Group, decode_group, pack, unpack
 
 GROUP_SERIES = 512
@@ -284,11 +285,3 @@ def _batched(groups: Iterable[GroupRow], size: int) -> Iterable[list[GroupRow]]:
             rows = []
     if rows:
         yield rows
-
-
-def sync_folder(folder: Path) -> None:
-    file = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(file)
-    finally:
-        os.close(file)

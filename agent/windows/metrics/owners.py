@@ -108,16 +108,12 @@ class SeriesOwners:
 
     def _watch(self, series: I32) -> None:
         labels = self._window.labels(series)
-        if METRIC_NAME not in labels.names:
-            return
-        place = labels.names.index(METRIC_NAME)
-        codes, names = labels.codes[:, place], labels.values[place]
-        wanted = [code for code in np.unique(codes).tolist() if code >= 0 and self._watches(names[code])]
-        for row in np.flatnonzero(np.isin(codes, wanted)).tolist():
+        for row in labels.rows_where(METRIC_NAME, self._watches).tolist():
             one = int(series[row])
             source = int(self._owner[one])
             if source >= 0:
-                own = tuple(label for label in labels.row(row) if label[0] not in {METRIC_NAME, *ATTRIBUTES})
-                name = names[codes[row]]
+                held = labels.row(row)
+                own = tuple(label for label in held if label[0] not in {METRIC_NAME, *ATTRIBUTES})
+                name = dict(held)[METRIC_NAME]
                 known = Series(self._sources.states[source].source, name, own)
                 self._watched[one] = self._register(known, name.endswith(TOTALS))
