@@ -13,7 +13,7 @@ from actors.gateway.committer import Committer
 from actors.gateway.intake import Intake
 from actors.gateway.otlp_grpc import otlp_server
 from actors.gateway.otlp_http import otlp_app
-from actors.gateway.remote_write import Lane, add_remote_write
+from actors.gateway.remote_write import add_remote_write
 from actors.gateway.room import Room, Starting, work
 from actors.handles import stream_handles
 from actors.memory import keep_freed_memory, leave_to_stay
@@ -46,7 +46,6 @@ class Gateway:
         self._room = Room(settings.gateway.max_pending_bytes)
         self._samples = SampleIntake(settings.gateway, self._streams)
         self._committer: Committer | None = None
-        self._lane: Lane | None = None
         self._opened = AsyncExitStack()
 
     def __repr__(self) -> str:
@@ -93,10 +92,9 @@ class Gateway:
 
     async def write(self, tenant: str, packed: Packed) -> Outcome:
         """Make a body of remote write durable. Raises ``BadInput`` or ``Overloaded``."""
-        if self._lane is None:
-            raise Starting("the gateway is starting")
+        committer = self._ready_committer()
         self._intake.admit(tenant, time.time_ns())
-        outcome = await self._lane.write(tenant, packed)
+        outcome: Outcome = await committer.write(tenant, packed)
         self._intake.count_samples(outcome, len(packed.body))
         return outcome
 
@@ -116,9 +114,6 @@ class Gateway:
             opened.push_async_callback(grpc.stop, None)
             committer = await self._open_logs(opened)
             await asyncio.to_thread(load_ingest)
-            lane = Lane(self._samples, committer)
-            opened.push_async_callback(lane.stop)
-            lane.start()
             app = otlp_app(settings, self._room, self.take, self._intake.refuse)
             add_remote_write(app, settings, self._room, self.write, self._intake.refuse)
             http = web.AppRunner(app, access_log=None, auto_decompress=False, handle_signals=False)
@@ -126,7 +121,7 @@ class Gateway:
             await http.setup()
             await web.SockSite(http, door).start()
             opened.push_async_callback(grpc.stop, DRAIN_S)
-            self._committer, self._lane = committer, lane
+            self._committer = committer
             self._opened = opened.pop_all()
         self._progress.listens = {
             "otlp/grpc": f"{settings.host}:{grpc_port}",
@@ -145,7 +140,7 @@ class Gateway:
         async def tell(stream: int, position: int) -> None:
             await handles[stream].advance(position)
 
-        committer = Committer(writers, self._settings.gateway.max_pending_bytes, tell)
+        committer = Committer(writers, self._samples, self._settings.gateway.max_pending_bytes, tell)
         opened.push_async_callback(committer.stop)
         committer.start()
         return committer

@@ -1,51 +1,75 @@
-"""Group commit: many requests, one write and one sync a stream, then one small call that tells the stream.
+"""Group commit: many requests, one write and one sync a stream, then a word to the stream.
 
-While one group is on its way to the disk the next one gathers, so under load the groups grow by themselves
-and an idle gateway commits at once. A request is acknowledged after the sync that covers it. Telling a
-stream is separate and may fail: positions are absolute, so the next call says it again, and a stream that
-restarts reads its log to the end by itself.
+One thread does it all, so that nothing is handed from thread to thread while a group is on its way: it takes the
+bodies of remote write that wait (``agent.windows.sampleintake``), appends what they and the requests of OTLP
+bring, syncs, and acknowledges the whole group at once. While it does, the next group gathers, so under
+load the groups grow by themselves. An idle gateway commits at once.
 
-Some records rest on those before them (``agent.windows.sampleintake``): they are *chained*. When a group cannot
-be written, the chained records that wait behind it are refused with it, and ``failures`` tells their maker.
+A group that cannot be written is refused, and the series of remote write are learnt anew: a sample must not be
+taken for known that is on no disk. Telling a stream is separate and may fail: positions are absolute, so the
+next call says it again, and a stream that restarts reads its log to the end by itself.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+import threading
+import time
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+from queue import Empty, SimpleQueue
+from typing import Any
 
 import structlog
 
 from actors.gateway.intake import Buffers
 from agent.errors import ObservabilityError, Overloaded
+from agent.telemetry.remote_write import Packed
 from agent.windows.log import LogWriter
+from agent.windows.sampleintake import SampleIntake
 
 BEHIND = "the write-ahead log is behind; come back in a second"
+USUAL_PACKING = 4  # how much larger a body of remote write is unpacked
+GROUP_BODIES, GROUP_BYTES = 64, 16 << 20
 RETRY_TELL_S = 0.25
 PAUSE_S = 0.05  # between two calls to a stream: each costs as much as ten thousand samples
 
 Tell = Callable[[int, int], Awaitable[None]]
 Write = tuple[int, Buffers]
-Entry = tuple[Sequence[Write], asyncio.Future[None], bool]  # whether it is chained
+
+
+@dataclass(slots=True)
+class _Entry:
+    """A request that waits: with its records, or with a body of a tenant to make them of. ``outcome`` is what it
+    is answered with."""
+
+    size_bytes: int
+    done: asyncio.Future[Any]
+    writes: Sequence[Write] = ()
+    tenant: str = ""
+    packed: Packed | None = None
+    outcome: Any = field(default=None)
 
 
 class Committer:
-    """``tell(stream, position)`` passes on how far a stream's log is durable."""
+    """``tell(stream, position)`` passes on how far a stream's log is durable. ``samples`` is the thread's own."""
 
-    def __init__(self, writers: Sequence[LogWriter], max_pending_bytes: int, tell: Tell) -> None:
+    def __init__(
+        self, writers: Sequence[LogWriter], samples: SampleIntake, max_pending_bytes: int, tell: Tell
+    ) -> None:
         self._writers = writers
+        self._samples = samples
         self._max_pending_bytes = max_pending_bytes
         self._tell = tell
-        self._waiting: list[Entry] = []
-        self._wake = asyncio.Event()
+        self._waiting: SimpleQueue[_Entry | None] = SimpleQueue()
         self._moved = [asyncio.Event() for _ in writers]
         self._durable = [writer.position for writer in writers]
-        self._pool = ThreadPoolExecutor(1, thread_name_prefix="commit")
+        self._thread = threading.Thread(target=self._run, name="commit", daemon=True)
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self.pending_bytes = 0
         self.commits = 0
-        self.failures = 0
 
     @property
     def positions(self) -> list[int]:
@@ -53,94 +77,124 @@ class Committer:
         return list(self._durable)
 
     def start(self) -> None:
-        self._tasks = [
-            asyncio.create_task(self._run()),
-            *(asyncio.create_task(self._follow(i)) for i in range(len(self._writers))),
-        ]
+        self._loop = asyncio.get_running_loop()
+        self._tasks = [asyncio.create_task(self._follow(i)) for i in range(len(self._writers))]
         for moved in self._moved:
             moved.set()
+        self._thread.start()
 
     async def stop(self) -> None:
         """Commit what waits, then end."""
-        waiting = [done for _, done, _ in self._waiting]
-        if waiting:
-            await asyncio.wait(waiting)
+        self._waiting.put(None)
+        if self._thread.is_alive():
+            await asyncio.to_thread(self._thread.join)
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        self._pool.shutdown(wait=True)
         for writer in self._writers:
             writer.close()
 
     async def commit(self, writes: Sequence[Write]) -> None:
         """Return once the records are durable. Raises ``Overloaded`` when too much waits already, or when
         the disk refuses."""
-        if not writes:
-            return
-        if self.full(_size(writes)):
+        if writes:
+            await self._enter(sum(len(buffer) for _, buffers in writes for buffer in buffers), writes=writes)
+
+    async def write(self, tenant: str, packed: Packed) -> Any:
+        """The ``Outcome`` of a body of remote write, once it is durable. Raises ``Overloaded``."""
+        return await self._enter(USUAL_PACKING * len(packed.body), tenant=tenant, packed=packed)
+
+    def _enter(self, size_bytes: int, **content: Any) -> asyncio.Future[Any]:
+        if self.pending_bytes and self.pending_bytes + size_bytes > self._max_pending_bytes:
             raise Overloaded(BEHIND)
-        await asyncio.shield(self.submit(writes, chained=False))
-
-    def full(self, size_bytes: int) -> bool:
-        """Whether so much more would be too much to wait for the disk."""
-        return self.pending_bytes + size_bytes > self._max_pending_bytes
-
-    def submit(self, writes: Sequence[Write], *, chained: bool) -> asyncio.Future[None]:
-        """Take records in the order of the calls; the future ends when these, and all before them, are
-        durable, or with ``Overloaded``. No writes at all wait for those before."""
-        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        size = _size(writes)
-        self.pending_bytes += size
-        done.add_done_callback(lambda _: self._release(size))
-        self._waiting.append((writes, done, chained))
-        self._wake.set()
+        done: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self.pending_bytes += size_bytes
+        self._waiting.put(_Entry(size_bytes, done, **content))
         return done
 
-    def _release(self, size_bytes: int) -> None:
-        self.pending_bytes -= size_bytes
+    def _run(self) -> None:
+        """The thread."""
+        running = True
+        while running:
+            running, group = self._gather()
+            if group:
+                self._attempt(group)
 
-    async def _run(self) -> None:
-        loop = asyncio.get_running_loop()
-        while True:
-            await self._wake.wait()
-            self._wake.clear()
-            group, self._waiting = self._waiting, []
-            try:
-                touched = await loop.run_in_executor(
-                    self._pool, self._write, [w for writes, _, _ in group for w in writes]
+    def _attempt(self, group: Sequence[_Entry]) -> None:
+        """Write a group and settle it. Where it is no fault of the disk, whose request it is must be found out, so
+        that the others of the group do not share its fate."""
+        error = None
+        try:
+            self._write(group)
+        except Exception as problem:  # the next group must find the thread alive
+            structlog.get_logger().exception("the write-ahead log cannot be written")
+            self._samples.forget()
+            if isinstance(problem, OSError):
+                error = Overloaded(
+                    f"the disk refuses the write-ahead log: {problem.strerror}", retry_after_s=5
                 )
-            except Exception as error:  # this group is refused; the next one must find the task alive
-                structlog.get_logger().exception("the write-ahead log cannot be written")
-                why = error.strerror if isinstance(error, OSError) else f"{type(error).__name__}: {error}"
-                refusal = Overloaded(f"the disk refuses the write-ahead log: {why}", retry_after_s=5)
-                self.failures += 1
-                behind = [entry for entry in self._waiting if entry[2]]
-                self._waiting = [entry for entry in self._waiting if not entry[2]]
-                self._settle([*group, *behind], refusal)
-                continue
-            self.commits += 1
-            self._settle(group, None)
-            for stream in touched:
-                self._durable[stream] = self._writers[stream].position
-                self._moved[stream].set()
+            elif len(group) > 1:
+                for entry in group:
+                    self._attempt([entry])
+                return
+            else:
+                error = Overloaded(f"not taken: {type(problem).__name__}: {problem}", retry_after_s=5)
+        if self._loop:
+            self._loop.call_soon_threadsafe(self._settle, group, error, [w.position for w in self._writers])
 
-    def _write(self, writes: Sequence[Write]) -> set[int]:
-        for stream, buffers in writes:
+    def _gather(self) -> tuple[bool, list[_Entry]]:
+        """Whether to go on, and what waits; at least one entry where it goes on."""
+        entry = self._waiting.get()
+        group: list[_Entry] = []
+        size = 0
+        try:
+            while entry is not None:
+                group.append(entry)
+                size += entry.size_bytes
+                if len(group) == GROUP_BODIES or size > GROUP_BYTES:
+                    return True, group
+                entry = self._waiting.get_nowait()
+        except Empty:
+            return True, group
+        return False, group
+
+    def _write(self, group: Sequence[_Entry]) -> None:
+        touched = set()
+        for stream, buffers in self._records(group):
             self._writers[stream].append(buffers)
-        touched = {stream for stream, _ in writes}
+            touched.add(stream)
         for stream in touched:
             self._writers[stream].sync()
-        return touched
 
-    @staticmethod
-    def _settle(group: Sequence[Entry], error: Exception | None) -> None:
-        for _, done, _ in group:
-            if done.done():
+    def _records(self, group: Sequence[_Entry]) -> Iterator[Write]:
+        for tenant, entries in groupby(sorted(group, key=_tenant), key=_tenant):
+            if not tenant:
+                for entry in entries:
+                    yield from entry.writes
+                continue
+            asking = list(entries)
+            bodies = [entry.packed for entry in asking if entry.packed]
+            taken = self._samples.take(tenant, bodies, time.time_ns(), self._durable)
+            for entry, outcome in zip(asking, taken.outcomes, strict=True):
+                entry.outcome = outcome
+            yield from taken.writes
+
+    def _settle(self, group: Sequence[_Entry], error: Exception | None, positions: Sequence[int]) -> None:
+        for entry in group:
+            self.pending_bytes -= entry.size_bytes
+            if entry.done.done():  # the sender left
                 continue
             if error is None:
-                done.set_result(None)
+                entry.done.set_result(entry.outcome)
             else:
-                done.set_exception(error)
+                entry.done.set_exception(error)
+        if error is not None:
+            return
+        self.commits += 1
+        for stream, position in enumerate(positions):
+            if self._durable[stream] != position:
+                self._durable[stream] = position
+                self._moved[stream].set()
 
     async def _follow(self, stream: int) -> None:
         """Tell one stream how far its log goes, whenever it has moved; one call at a time."""
@@ -164,5 +218,5 @@ class Committer:
             self._moved[stream].set()
 
 
-def _size(writes: Sequence[Write]) -> int:
-    return sum(len(buffer) for _, buffers in writes for buffer in buffers)
+def _tenant(entry: _Entry) -> str:
+    return entry.tenant

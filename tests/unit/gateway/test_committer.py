@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import threading
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from actors.gateway.committer import Committer
 from agent.errors import Overloaded
+from agent.settings import GatewaySettings
+from agent.telemetry.labels import labels_of
+from agent.telemetry.remote_write import Packed
+from agent.telemetry.remote_write_client import encode_write_request
 from agent.windows import record
 from agent.windows.log import LogReader, LogWriter
+from agent.windows.refusals import Outcome
+from agent.windows.sampleintake import SampleIntake
 
 
 class Told:
@@ -37,7 +43,8 @@ def entry(size: int = 10) -> list[bytes | memoryview]:
 
 @asynccontextmanager
 async def committer(folder: Path, told: Told, max_pending_bytes: int = 1 << 20) -> AsyncIterator[Committer]:
-    made = Committer([LogWriter(folder / str(i), 1 << 20) for i in range(2)], max_pending_bytes, told)
+    writers = [LogWriter(folder / str(i), 1 << 20) for i in range(2)]
+    made = Committer(writers, SampleIntake(GatewaySettings(), 2), max_pending_bytes, told)
     made.start()
     try:
         yield made
@@ -78,9 +85,12 @@ async def test_a_stream_that_could_not_be_told_is_told_later(
 
 async def test_too_much_waiting_is_refused_and_says_when_to_come_back(tmp_path: Path) -> None:
     async with committer(tmp_path, Told(), max_pending_bytes=1000) as made:
-        with pytest.raises(Overloaded) as refusal:
-            await made.commit([(0, entry(5000))])
-        assert refusal.value.retry_after_s > 0
+        large, refused = await asyncio.gather(
+            made.commit([(0, entry(5000))]), made.commit([(0, entry(10))]), return_exceptions=True
+        )
+        assert large is None  # there is always room for one
+        assert isinstance(refused, Overloaded)
+        assert refused.retry_after_s > 0
         await made.commit([(0, entry(10))])
 
 
@@ -101,26 +111,45 @@ async def test_a_log_that_refuses_is_an_error_for_the_sender_and_not_for_the_nex
         await made.commit([(0, entry())])
 
 
-async def test_chained_records_behind_one_that_fails_are_refused_with_it(
+def body(instance: str) -> Packed:
+    series = labels_of({"__name__": "up", "job": "j", "instance": instance})
+    return Packed(encode_write_request([(series, [(time.time_ns() // 10**6, 1.0)])]))
+
+
+async def test_samples_of_a_group_that_the_disk_refused_are_not_taken_for_known(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with committer(tmp_path, Told()) as made:
-        release = threading.Event()
+    def refuse(_: LogWriter) -> None:
+        raise OSError(28, "No space left on device")
 
-        def refuse(self: LogWriter) -> None:
-            release.wait(5)
-            raise OSError(28, "No space left on device")
-
+    told = Told()
+    async with committer(tmp_path, told) as made:
+        again = body("i")
         with monkeypatch.context() as patched:
             patched.setattr(LogWriter, "sync", refuse)
-            first = made.submit([(0, entry())], chained=True)
-            await asyncio.sleep(0.01)  # it is on its way
-            behind, free = made.submit([], chained=True), made.submit([(1, entry())], chained=False)
-            release.set()
-            for refused in (first, behind):
-                with pytest.raises(Overloaded, match="No space"):
-                    await refused
-        assert made.failures == 1
-        with contextlib.suppress(Overloaded):
-            await free
-        await made.submit([], chained=True)
+            with pytest.raises(Overloaded, match="No space"):
+                await made.write("default", again)
+        outcome = await made.write("default", again)
+        assert (outcome.samples, outcome.equal) == (1, 0)
+
+
+async def test_one_request_that_cannot_be_worked_on_does_not_take_others_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    good, poison = body("good"), body("poison")
+    take = SampleIntake.take
+
+    def picky(self: SampleIntake, tenant: str, bodies: Sequence[Packed], *rest: Any) -> Any:
+        if poison in bodies:
+            raise ValueError("odd")
+        return take(self, tenant, bodies, *rest)
+
+    monkeypatch.setattr(SampleIntake, "take", picky)
+    async with committer(tmp_path, Told()) as made:
+        answers = await asyncio.gather(
+            *(made.write("default", one) for one in (good, poison, good)),
+            made.commit([(0, entry())]),
+            return_exceptions=True,
+        )
+    assert [isinstance(answer, Overloaded) for answer in answers] == [False, True, False, False]
+    assert [answer.samples for answer in answers if isinstance(answer, Outcome)] == [1, 1]

@@ -13,7 +13,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
 from actors.gateway.committer import Committer
-from actors.gateway.remote_write import Lane, add_remote_write
+from actors.gateway.remote_write import add_remote_write
 from actors.gateway.room import Room
 from agent.settings import GatewaySettings
 from agent.telemetry.labels import Labels, decode_labels, labels_of
@@ -48,10 +48,9 @@ class Door:
         self.folder = folder
         self.refused: list[str] = []
         writers = [Disk(folder / str(i), 1 << 20) for i in range(STREAMS)]
-        self.committer = Committer(writers, 1 << 26, _told)
-        self.lane = Lane(SampleIntake(self.settings, STREAMS), self.committer)
+        self.committer = Committer(writers, SampleIntake(self.settings, STREAMS), 1 << 26, _told)
         app = web.Application(client_max_size=self.settings.max_body_bytes)
-        add_remote_write(app, self.settings, Room(1 << 26), self.lane.write, self.refused.append)
+        add_remote_write(app, self.settings, Room(1 << 26), self.committer.write, self.refused.append)
         self.server = TestServer(app)
         self.client = TestClient(self.server)
 
@@ -86,11 +85,9 @@ class Door:
 async def door(tmp_path: Path) -> AsyncIterator[Door]:
     made = Door(tmp_path)
     made.committer.start()
-    made.lane.start()
     await made.server.start_server(auto_decompress=False)
     async with made.client:
         yield made
-    await made.lane.stop()
     await made.committer.stop()
 
 
