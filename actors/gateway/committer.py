@@ -32,6 +32,7 @@ from agent.windows.sampleintake import SampleIntake
 BEHIND = "the write-ahead log is behind; come back in a second"
 USUAL_PACKING = 4  # how much larger a body of remote write is unpacked
 GROUP_BODIES, GROUP_BYTES = 64, 16 << 20
+LINGER_S = 0.002
 RETRY_TELL_S = 0.25
 PAUSE_S = 0.05  # between two calls to a stream: each costs as much as ten thousand samples
 
@@ -68,6 +69,7 @@ class Committer:
         self._thread = threading.Thread(target=self._run, name="commit", daemon=True)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._tasks: list[asyncio.Task[None]] = []
+        self._expected = 1
         self.pending_bytes = 0
         self.commits = 0
 
@@ -143,8 +145,10 @@ class Committer:
             self._loop.call_soon_threadsafe(self._settle, group, error, [w.position for w in self._writers])
 
     def _gather(self) -> tuple[bool, list[_Entry]]:
-        """Whether to go on, and what waits; at least one entry where it goes on."""
+        """Whether to go on, and what waits; at least one entry where it goes on. Those whose last requests were
+        acknowledged together send their next ones together: as many are waited for, though not long."""
         entry = self._waiting.get()
+        until = time.monotonic() + LINGER_S
         group: list[_Entry] = []
         size = 0
         try:
@@ -152,11 +156,13 @@ class Committer:
                 group.append(entry)
                 size += entry.size_bytes
                 if len(group) == GROUP_BODIES or size > GROUP_BYTES:
-                    return True, group
-                entry = self._waiting.get_nowait()
+                    break
+                left_s = until - time.monotonic() if len(group) < self._expected else 0.0
+                entry = self._waiting.get(timeout=left_s) if left_s > 0 else self._waiting.get_nowait()
         except Empty:
-            return True, group
-        return False, group
+            pass
+        self._expected = len(group)
+        return entry is not None, group
 
     def _write(self, group: Sequence[_Entry]) -> None:
         touched = set()

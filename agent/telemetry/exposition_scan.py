@@ -16,7 +16,8 @@ import numpy as np
 from numba import njit
 
 from agent.telemetry.frames import I32, I64, U8, U64
-from agent.telemetry.wire import byte_at, hash_bytes
+from agent.telemetry.hashing import hash_bytes
+from agent.telemetry.wire import byte_at
 
 Array = TypeVar("Array", bound=np.ndarray[Any, Any])
 

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from agent.telemetry.frames import I32, I64
+from agent.telemetry.hashing import hash_bytes
 from agent.telemetry.varint import read_varint, varint
-from agent.telemetry.wire import hash_bytes
 
 METRIC_NAME = "__name__"
 

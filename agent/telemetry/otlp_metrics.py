@@ -25,9 +25,10 @@ from agent.telemetry.batch import (
     Reject,
     Signal,
 )
+from agent.telemetry.hashing import hash_bytes, mix
 from agent.telemetry.otlp_body import DEFAULT_LIMITS, Body, Checked, DecodeLimits, bounded, checked
 from agent.telemetry.otlp_schema import NUMBER
-from agent.telemetry.wire import hash_bytes, little64, mix, skip, varint
+from agent.telemetry.wire import little64, skip, varint
 
 _NO_TIME, _TIME_OUT_OF_RANGE = int(Reject.NO_TIME), int(Reject.TIME_OUT_OF_RANGE)
 _NO_NAME, _NO_VALUE, _BAD_BUCKETS = int(Reject.NO_NAME), int(Reject.NO_VALUE), int(Reject.BAD_BUCKETS)

@@ -16,7 +16,8 @@ from numba import njit
 
 from agent.telemetry.batch import MetricBatch
 from agent.telemetry.frames import F64, I32, I64, U8, U64, Bool
-from agent.telemetry.wire import hash_bytes, mix, skip, varint
+from agent.telemetry.hashing import hash_bytes, mix
+from agent.telemetry.wire import skip, varint
 
 NONE = -1
 

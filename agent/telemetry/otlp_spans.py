@@ -17,8 +17,9 @@ from agent.telemetry.frames import (
     SYSTEM_NONE,
     SYSTEM_RPC,
 )
+from agent.telemetry.hashing import hash_bytes
 from agent.telemetry.otlp_body import DEFAULT_LIMITS, Body, DecodeLimits, checked
-from agent.telemetry.wire import big64, byte_at, hash_bytes, little64, skip, varint
+from agent.telemetry.wire import big64, byte_at, little64, skip, varint
 
 _BAD_TRACE_ID, _BAD_SPAN_ID = int(Reject.BAD_TRACE_ID), int(Reject.BAD_SPAN_ID)
 _BAD_PARENT_ID, _END_BEFORE_START = int(Reject.BAD_PARENT_ID), int(Reject.END_BEFORE_START)

@@ -14,7 +14,7 @@ import numpy as np
 
 from agent.errors import BadInput, Malformed, TooLarge, Unsupported
 from agent.telemetry import remote_write_scan as kernels
-from agent.telemetry.frames import I64, U64
+from agent.telemetry.frames import I32, I64, U64
 from agent.telemetry.remote_write_parts import read_parts
 from agent.telemetry.wire import ERRORS, OK, WRONG_TYPE
 
@@ -35,6 +35,11 @@ _WORDS = {
     kernels.ODD_REFS: "labels_refs holds an odd number of references",
     kernels.MANY_REFS: f"a series has more than {kernels.MAX_REFS // 2} labels",
 }
+
+
+Known = tuple[
+    U64, U64, I32
+]  # a table of series, their sequence and places in it, as in ``remote_write_scan``
 
 
 class Version(IntEnum):
@@ -85,16 +90,20 @@ class Scan:
     def __init__(self, max_decoded_bytes: int, max_rows: int = MAX_ROWS) -> None:
         self._max_bytes = max_decoded_bytes
         self._max_rows = max_rows
-        self._columns = np.empty((kernels.SERIES_ROWS, FIRST_ROWS), np.int64)
+        # What belongs to a series lies together: columns that are a power of two apart share a place in the cache.
+        self._columns = np.empty((kernels.SERIES_ROWS, FIRST_ROWS), np.int64, order="F")
         self._hashes = np.empty(FIRST_ROWS, np.uint64)
         self._times = np.empty(FIRST_ROWS, np.int64)
         self._bits = np.empty(FIRST_ROWS, np.uint64)
-        self._parts = np.empty((kernels.PART_ROWS, 1024), np.int64)
+        self._parts = np.empty((kernels.PART_ROWS, 1024), np.int64, order="F")
         self.text = np.empty(1 << 20, np.uint8)
-        self.cursor = np.zeros(4, np.int64)
+        self.cursor = np.zeros(kernels.CURSOR_ROWS, np.int64)
+        self._known = NO_SERIES
 
-    def clear(self) -> None:
+    def clear(self, known: Known | None = None) -> None:
+        """Begin a group of bodies, whose series may be in a table of those ``known``."""
         self.cursor[:] = 0
+        self._known = known or NO_SERIES
         if len(self.text) > KEPT_TEXT_BYTES:
             self.text = np.empty(1 << 20, np.uint8)
 
@@ -186,7 +195,7 @@ class Scan:
         while True:
             columns = self._columns, self._hashes, self._times, self._bits, self._parts, self.cursor
             if version is Version.V1:
-                error, position = kernels.scan_v1(self.text, start, end, number, *columns)
+                error, position = kernels.scan_v1(self.text, start, end, number, *self._known, *columns)
             else:
                 error, position = kernels.scan_v2(self.text, start, end, number, symbols, *columns)
             if error == OK:
@@ -231,7 +240,7 @@ class Scan:
         length = column.shape[-1]
         if length - used > self._max_rows:
             raise self._too_many(what)
-        grown = np.empty((*column.shape[:-1], 4 * length), column.dtype)
+        grown = np.empty((*column.shape[:-1], 4 * length), column.dtype, order="F")
         grown[..., :used] = column[..., :used]
         return grown
 
@@ -243,6 +252,7 @@ class Scan:
 
 
 NO_SYMBOLS: I64 = np.empty((2, 0), np.int64)
+NO_SERIES: Known = np.zeros((1, 4), np.uint64), np.zeros((1, 2), np.uint64), np.zeros(1, np.int32)
 
 
 def _malformed(error: int, position: int) -> Malformed:

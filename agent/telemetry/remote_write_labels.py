@@ -12,6 +12,7 @@ from enum import IntEnum
 import numpy as np
 from numba import njit
 
+from agent.telemetry.hashing import hash_bytes, mix
 from agent.telemetry.remote_write_scan import (
     TEXT,
     TEXT_LEN,
@@ -20,7 +21,7 @@ from agent.telemetry.remote_write_scan import (
     put_label,
     span,
 )
-from agent.telemetry.wire import byte_at, hash_bytes, mix
+from agent.telemetry.wire import byte_at
 
 
 class Fault(IntEnum):

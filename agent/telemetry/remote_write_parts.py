@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+from agent.telemetry.hashing import hash_bytes, mix
 from agent.telemetry.remote_write_histogram import check_histogram
 from agent.telemetry.remote_write_labels import METRIC_NAME_BYTES, Fault, equals, read_label, sorted_labels
 from agent.telemetry.remote_write_scan import (
@@ -28,7 +29,7 @@ from agent.telemetry.remote_write_scan import (
     read_refs,
     span,
 )
-from agent.telemetry.wire import byte_at, checked_varint, hash_bytes, little64, mix
+from agent.telemetry.wire import byte_at, checked_varint, little64
 
 # Further rows of ``parts``. Of a histogram and an exemplar: time, and for the latter its value's bits and its
 # labels. Of metadata: hash of it all, type, and where metric, help and unit lie.

@@ -5,6 +5,11 @@ Messages are those of Prometheus' ``prometheus.WriteRequest`` (1.0) and ``io.pro
 the body, which is the canonical form of ``agent.telemetry.labels`` where the sender follows the specification;
 in 2.0 the symbols put together to that form behind the body. Nothing of a label is parsed here.
 
+Senders repeat their series in one order. ``rows`` is the table of the series that are known (its rows begin with
+the hash); ``sequence`` lists their hashes, lengths of labels and rows in the order in which they came first, and
+``places`` tells of each row where it stands there. Where the next series of a body is the next one of the sequence,
+which one hash tells, its labels need not be walked nor its row be searched.
+
 ``text`` holds the body and, behind it, room for what is put together. ``cursor`` says how much of every column
 is used; a kernel that runs out of room says so (ROOM_*), and is called again with larger columns from where
 the body began. Errors are those of ``agent.telemetry.wire`` with the position of the message that has them.
@@ -15,6 +20,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+from agent.telemetry.hashing import hash_bytes, slot_of
 from agent.telemetry.wire import (
     BAD_FIELD,
     BAD_TYPE,
@@ -25,16 +31,19 @@ from agent.telemetry.wire import (
     WRONG_TYPE,
     byte_at,
     checked_varint,
-    hash_bytes,
     little64,
 )
 
-# Rows of ``cursor``.
-SERIES, SAMPLES, PARTS, TEXT = range(4)
-# Rows of ``series``: where its text lies, its samples, how many histograms and exemplars it has, and which body
-# it is of.
-TEXT_OFF, TEXT_LEN, FIRST_SAMPLE, SAMPLE_COUNT, PART_COUNT, BODY = range(6)
-SERIES_ROWS = 6
+# Rows of ``cursor``; LAST is the place in the sequence of the series before.
+SERIES, SAMPLES, PARTS, TEXT, LAST = range(5)
+CURSOR_ROWS = 5
+# Rows of ``series``: where its text lies, its samples, how many histograms and exemplars it has, which body
+# it is of, and its row in the table, -1 where that is not known.
+TEXT_OFF, TEXT_LEN, FIRST_SAMPLE, SAMPLE_COUNT, PART_COUNT, BODY, ROW = range(7)
+SERIES_ROWS = 8  # a line of the cache
+# Columns of ``sequence``: the hash, and length of the labels and row, one in each half of a word. Row 0 holds how
+# many there are, and stands for none.
+KEY, LENGTH_AND_ROW = range(2)
 # Rows of ``parts``, what is rarer than samples: kind, series, the message.
 PART_KIND, PART_SERIES, PART_OFF, PART_LEN, PART_BODY = range(5)
 PART_ROWS = 18  # the further ones are those of ``remote_write_parts``
@@ -93,19 +102,6 @@ def pass_over(text, pos, end):  # type: ignore[no-untyped-def]
 @njit(cache=True, nogil=True)
 def _sample(text, pos, stop, time_ms, bits, n):  # type: ignore[no-untyped-def]
     """Read a Sample (1 double value, 2 int64 timestamp); 0 or minus an error."""
-    if stop - pos == 16 and byte_at(text, pos) == 0x09 and byte_at(text, pos + 9) == 0x10:
-        # As nearly all are: behind the double a time of six bytes, those of the years 1971 to 2109.
-        word = little64(text, pos + 8) >> np.uint64(16)
-        if word & np.uint64(0x808080808080) == np.uint64(0x008080808080):
-            bits[n] = little64(text, pos + 1)
-            low = (word & np.uint64(0x7F)) | ((word >> np.uint64(1)) & np.uint64(0x3F80))
-            low |= (word >> np.uint64(2)) & np.uint64(0x1FC000)
-            high = ((word >> np.uint64(3)) & np.uint64(0xFE00000)) | (
-                (word >> np.uint64(4)) & np.uint64(0x7F0000000)
-            )
-            high |= (word >> np.uint64(5)) & np.uint64(0x3F800000000)
-            time_ms[n] = np.int64(low | high)
-            return np.int64(0)
     time_ms[n] = 0
     bits[n] = 0
     while pos < stop:
@@ -160,12 +156,61 @@ def _gather(text, pos, stop, cursor, room):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _series_v1(text, pos, stop, body, series, hashes, time_ms, bits, parts, cursor):  # type: ignore[no-untyped-def]
+def _find(rows, sequence, places, key, length, cursor):  # type: ignore[no-untyped-def]
+    """The row of a series, -1 where it has none. From here on, what comes next is expected to be what came after
+    it before."""
+    row = slot_of(rows, key)
+    cursor[LAST] = 0
+    if rows[row, 3] == 0:
+        return np.int64(-1)
+    if places[row] == 0 and length > 0:
+        at = sequence[0, KEY] + np.uint64(1)
+        if at >= np.uint64(len(sequence)):  # many have gone: learn it anew
+            places[:] = 0
+            at = np.uint64(1)
+        sequence[0, KEY] = at
+        sequence[at, KEY] = key
+        sequence[at, LENGTH_AND_ROW] = (np.uint64(length) << np.uint64(32)) | row
+        places[row] = np.int32(at)
+    cursor[LAST] = places[row]
+    return np.int64(row)
+
+
+@njit(cache=True, nogil=True)
+def _usual_samples(text, pos, stop, time_ms, bits, n):  # type: ignore[no-untyped-def]
+    """Read Samples as long as they look as nearly all do: a double, and a time of six bytes, which are those
+    of the years 1971 to 2109. Returns ``(position, how many samples there are)``."""
+    at = np.uint64(pos)
+    end = np.uint64(stop)
+    i = np.uint64(n)
+    while end - at >= np.uint64(18) and i < np.uint64(len(time_ms)):
+        if little64(text, at) & np.uint64(0xFFFFFF) != np.uint64(0x091012):
+            break
+        word = little64(text, at + np.uint64(10)) >> np.uint64(8)
+        if word & np.uint64(0x808080808080FF) != np.uint64(0x00808080808010):
+            break
+        word >>= np.uint64(8)
+        bits[i] = little64(text, at + np.uint64(3))
+        low = (word & np.uint64(0x7F)) | ((word >> np.uint64(1)) & np.uint64(0x3F80))
+        low |= (word >> np.uint64(2)) & np.uint64(0x1FC000)
+        high = ((word >> np.uint64(3)) & np.uint64(0xFE00000)) | (
+            (word >> np.uint64(4)) & np.uint64(0x7F0000000)
+        )
+        high |= (word >> np.uint64(5)) & np.uint64(0x3F800000000)
+        time_ms[i] = np.int64(low | high)
+        i += np.uint64(1)
+        at += np.uint64(18)
+    return np.int64(at), np.int64(i)
+
+
+@njit(cache=True, nogil=True)
+def _series_v1(text, pos, stop, body, rows, sequence, places, series, hashes, time_ms, bits, parts, cursor):  # type: ignore[no-untyped-def]
+    """Scan a TimeSeries (1 labels, 2 samples, 3 exemplars, 4 histograms) of any form."""
     s = cursor[SERIES]
     n = cursor[SAMPLES]
     if s == len(hashes):
         return np.int64(-ROOM_SERIES)
-    begin = pos
+    off = pos
     first = n
     first_part = cursor[PARTS]
     while pos < stop and byte_at(text, pos) == 0x0A:
@@ -173,12 +218,14 @@ def _series_v1(text, pos, stop, body, series, hashes, time_ms, bits, parts, curs
         if pos < 0:
             return pos
         pos += length
-    off = begin
-    text_len = pos - begin
+    text_len = pos - off
     scattered = False
     while pos < stop:
         tag = byte_at(text, pos)
         if tag == 0x12:
+            pos, n = _usual_samples(text, pos, stop, time_ms, bits, n)
+            if pos == stop or byte_at(text, pos) != 0x12:
+                continue
             length, pos = span(text, pos + 1, stop)
             if pos < 0:
                 return pos
@@ -205,28 +252,76 @@ def _series_v1(text, pos, stop, body, series, hashes, time_ms, bits, parts, curs
             if pos < 0:
                 return pos
     if scattered:
+        begin = off
         off = cursor[TEXT]
         error = _gather(text, begin, stop, cursor, len(text))
         if error < 0:
             return error
         text_len = cursor[TEXT] - off
+    hashes[s] = hash_bytes(text, off, text_len)
     series[TEXT_OFF, s] = off
     series[TEXT_LEN, s] = text_len
     series[FIRST_SAMPLE, s] = first
     series[SAMPLE_COUNT, s] = n - first
     series[PART_COUNT, s] = cursor[PARTS] - first_part
     series[BODY, s] = body
-    hashes[s] = hash_bytes(text, off, text_len)
+    series[ROW, s] = _find(rows, sequence, places, hashes[s], 0 if scattered else text_len, cursor)
     cursor[SERIES] = s + 1
     cursor[SAMPLES] = n
     return pos
 
 
 @njit(cache=True, nogil=True)
-def scan_v1(text, start, end, body, series, hashes, time_ms, bits, parts, cursor):  # type: ignore[no-untyped-def]
+def _usual_series(text, pos, end, body, sequence, series, hashes, time_ms, bits, cursor):  # type: ignore[no-untyped-def]
+    """Scan TimeSeries as long as they come in the order that is known and hold the usual samples only; the
+    position of the first one that does not."""
+    s = np.uint64(cursor[SERIES])
+    n = np.int64(cursor[SAMPLES])
+    place = np.uint64(cursor[LAST]) + np.uint64(1)
+    known = min(sequence[0, KEY], np.uint64(len(sequence) - 1))
+    while pos < end and byte_at(text, pos) == 0x0A and place <= known and s < np.uint64(len(hashes)):
+        length, at = span(text, pos + 1, end)
+        if at < 0:
+            break
+        stop = at + length
+        both = sequence[place, LENGTH_AND_ROW]
+        text_len = np.int64(both >> np.uint64(32))
+        behind = at + text_len
+        if behind >= stop or byte_at(text, behind) != 0x12:
+            break
+        key = sequence[place, KEY]
+        if hash_bytes(text, at, text_len) != key:
+            break
+        behind, m = _usual_samples(text, behind, stop, time_ms, bits, n)
+        if behind != stop:
+            break
+        hashes[s] = key
+        series[TEXT_OFF, s] = at
+        series[TEXT_LEN, s] = text_len
+        series[FIRST_SAMPLE, s] = n
+        series[SAMPLE_COUNT, s] = m - n
+        series[PART_COUNT, s] = 0
+        series[BODY, s] = body
+        series[ROW, s] = np.int64(both & np.uint64(0xFFFFFFFF))
+        s += np.uint64(1)
+        n = m
+        place += np.uint64(1)
+        pos = stop
+    cursor[SERIES] = s
+    cursor[SAMPLES] = n
+    cursor[LAST] = place - np.uint64(1)
+    return pos
+
+
+@njit(cache=True, nogil=True)
+def scan_v1(text, start, end, body, rows, sequence, places, series, hashes, time_ms, bits, parts, cursor):  # type: ignore[no-untyped-def]
     """Scan a WriteRequest (1 timeseries, 3 metadata). Returns ``(error, position)``."""
     pos = np.int64(start)
     while pos < end:
+        if cursor[LAST]:
+            pos = _usual_series(text, pos, end, body, sequence, series, hashes, time_ms, bits, cursor)
+            if pos == end:
+                break
         begin = pos
         tag = byte_at(text, pos)
         if tag == 0x0A or tag == 0x1A:
@@ -234,7 +329,10 @@ def scan_v1(text, start, end, body, series, hashes, time_ms, bits, parts, cursor
             if pos < 0:
                 return -pos, begin
             if tag == 0x0A:
-                pos = _series_v1(text, pos, pos + length, body, series, hashes, time_ms, bits, parts, cursor)
+                pos = _series_v1(
+                    text, pos, pos + length, body, rows, sequence, places, series, hashes, time_ms, bits, parts,
+                    cursor,
+                )  # fmt: skip
             else:
                 error = _part(METADATA, np.int64(-1), pos, length, body, parts, cursor)
                 pos = pos + length if error == 0 else error
@@ -362,6 +460,11 @@ def _series_v2(text, pos, stop, body, symbols, known, refs, series, hashes, time
     count = np.int64(0)
     while pos < stop:
         tag = byte_at(text, pos)
+        if tag == 0x12:
+            pos, n = _usual_samples(text, pos, stop, time_ms, bits, n)
+            if pos == stop:
+                break
+            tag = byte_at(text, pos)
         if tag == 0x0A or tag == 0x12 or tag == 0x1A or tag == 0x22 or tag == 0x2A:
             length, pos = span(text, pos + 1, stop)
             if pos < 0:
@@ -406,6 +509,7 @@ def _series_v2(text, pos, stop, body, symbols, known, refs, series, hashes, time
     series[SAMPLE_COUNT, s] = n - first
     series[PART_COUNT, s] = part_count
     series[BODY, s] = body
+    series[ROW, s] = -1
     hashes[s] = hash_bytes(text, off, cursor[TEXT] - off)
     cursor[SERIES] = s + 1
     cursor[SAMPLES] = n

@@ -123,38 +123,6 @@ def big64(raw, pos):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def mix(state, word):  # type: ignore[no-untyped-def]
-    """One step of a 64-bit hash: multiply, rotate, multiply, with the finalizer of MurmurHash3."""
-    h = state ^ (word * np.uint64(0x9E3779B97F4A7C15))
-    h ^= h >> np.uint64(33)
-    h *= np.uint64(0xFF51AFD7ED558CCD)
-    h ^= h >> np.uint64(33)
-    h *= np.uint64(0xC4CEB9FE1A85EC53)
-    return h ^ (h >> np.uint64(33))
-
-
-@njit(cache=True, nogil=True)
-def hash_bytes(raw, off, length):  # type: ignore[no-untyped-def]
-    """A 64-bit hash of ``raw[off : off + length]``, the same in every process. Not against an adversary:
-    who picks the bytes can make two of their own collide."""
-    state = np.uint64(length) * np.uint64(0xC2B2AE3D27D4EB4F)
-    pos = off
-    stop = off + length
-    while stop - pos >= 8:
-        state = (state ^ (little64(raw, pos) * np.uint64(0x9E3779B97F4A7C15))) * np.uint64(0xFF51AFD7ED558CCD)
-        state = (state << np.uint64(29)) | (state >> np.uint64(35))
-        pos += 8
-    tail = np.uint64(0)
-    if length >= 8:
-        tail = little64(raw, stop - 8)
-    else:
-        while pos < stop:
-            tail = (tail << np.uint64(8)) | np.uint64(byte_at(raw, pos))
-            pos += 1
-    return mix(state, tail)
-
-
-@njit(cache=True, nogil=True)
 def _plain_attribute(raw, pos, stop):  # type: ignore[no-untyped-def]
     """Whether a KeyValue is a short key and one short text, as most are: well formed at a glance."""
     if stop - pos < 6 or byte_at(raw, pos) != 0x0A or byte_at(raw, pos + 1) > 127:

@@ -28,7 +28,7 @@ from agent.settings import GatewaySettings
 from agent.telemetry.frames import I32, I64
 from agent.telemetry.remote_write import Packed, Scan
 from agent.telemetry.remote_write_labels import Fault, canonical
-from agent.telemetry.remote_write_scan import TEXT_LEN
+from agent.telemetry.remote_write_scan import ROW, TEXT_LEN
 from agent.telemetry.samples import SAMPLES, SampleBatch, sample_columns
 from agent.windows import record
 from agent.windows.admission import (
@@ -112,8 +112,8 @@ class SampleIntake:
 
     def take(self, tenant: str, bodies: Sequence[Packed], now_ns: int, positions: Sequence[int]) -> Taken:
         """The records for bodies of one tenant. What is refused is told in the outcome of its body."""
-        scan = self._scan
-        scan.clear()
+        scan, known = self._scan, self._tenant(tenant, now_ns, positions)
+        scan.clear((known.table.rows, known.table.sequence, known.table.sequence_place))
         refused: dict[int, BadInput] = {}
         for number, packed in enumerate(bodies):
             try:
@@ -121,7 +121,7 @@ class SampleIntake:
             except BadInput as error:
                 refused[number] = error
         group = _Group(
-            self._tenant(tenant, now_ns, positions),
+            known,
             now_ns,
             np.zeros((len(bodies), COUNT_COLUMNS), np.int64),
             np.full((2, len(bodies), len(Fault)), -1, np.int64),
@@ -157,7 +157,8 @@ class SampleIntake:
         """The slots of the scanned series; those that are new are entered, if they are in order."""
         scan, known = self._scan, group.tenant
         slots = np.empty(len(scan.hashes), np.int64)
-        unknown = known.table.locate(scan.hashes, known.generations, slots)
+        found = scan.series[ROW]
+        unknown = known.table.locate(found, scan.hashes, known.generations, slots)
         if not len(unknown):
             return slots
         scan.make_text_room(int(scan.series[TEXT_LEN, unknown].sum()))
@@ -168,7 +169,8 @@ class SampleIntake:
             scan.cursor, known.table.seed,
         )  # fmt: skip
         known.table.register(scan.hashes, raw_hashes, place, unknown, faults, group.now_ns // 10**9)
-        known.table.locate(scan.hashes, known.generations, slots)
+        found[:] = -1
+        known.table.locate(found, scan.hashes, known.generations, slots)
         slots[unknown[faults != 0]] = -1
         note_faults(unknown, faults, scan.series, group.counts, group.examples)
         return slots

@@ -15,6 +15,7 @@ import numpy as np
 from numba import njit
 
 from agent.telemetry.frames import I64, U8
+from agent.telemetry.hashing import hash_bytes, mix
 from agent.telemetry.remote_write import Scan
 from agent.telemetry.remote_write_client import TYPES
 from agent.telemetry.remote_write_labels import Fault
@@ -44,7 +45,6 @@ from agent.telemetry.remote_write_scan import (
     PART_OFF,
     PART_SERIES,
 )
-from agent.telemetry.wire import hash_bytes, mix
 from agent.windows.admission import (
     EARLIEST_MS,
     FAULTS,

@@ -10,6 +10,8 @@ costs what its cache misses cost:
 of its definition (24), in use (bit 63). A row whose alias bit is set stands for labels that came in another form
 than the canonical one (unsorted, with empty values); its second word is the hash of the canonical form.
 
+``sequence`` and ``sequence_place`` belong to ``agent.telemetry.remote_write_scan``: in which order the series come.
+
 Which stream owns a series is decided by rendezvous hashing, as in ``agent.windows.placement``, over the hash of
 tenant, job and instance: all series of a target lie together, and the targets of one job use all cores.
 """
@@ -20,9 +22,9 @@ import numpy as np
 from numba import njit
 
 from agent.telemetry.frames import I64, U8, U64
+from agent.telemetry.hashing import mix, slot_of
 from agent.telemetry.labels import hash_labels
 from agent.telemetry.remote_write_labels import Fault
-from agent.telemetry.wire import mix
 
 HASH, LAST_MS, LAST_BITS, META = range(4)
 STREAM_BITS = 10
@@ -54,24 +56,14 @@ def owner_of(place, streams):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def slot_of(rows, key):  # type: ignore[no-untyped-def]
-    """The slot of a hash: its own, or the free one where it would go."""
-    mask = np.uint64(len(rows) - 1)
-    slot = key & mask
-    while rows[slot, 3] != 0 and rows[slot, 0] != key:
-        slot = (slot + np.uint64(1)) & mask
-    return slot
-
-
-@njit(cache=True, nogil=True)
-def locate(rows, hashes, generations, slots, unknown):  # type: ignore[no-untyped-def]
-    """``slots[i]`` becomes the slot of series ``i``, -1 where it is not known; those are listed in ``unknown``.
+def locate(rows, found, hashes, generations, slots, unknown):  # type: ignore[no-untyped-def]
+    """``found`` are the rows of the series where these are known, else -1. ``slots[i]`` becomes the slot of series ``i``, -1 where it is not known; those are listed in ``unknown``.
 
     A series that came as an alias and must be defined again counts as unknown: its canonical labels are not
     at hand. Returns how many are unknown."""
     count = 0
     for i in range(len(hashes)):
-        slot = slot_of(rows, hashes[i])
+        slot = np.uint64(found[i]) if found[i] >= 0 else slot_of(rows, hashes[i])
         meta = rows[slot, 3]
         if meta & _ALIAS:
             slot = slot_of(rows, rows[slot, 1])
@@ -173,12 +165,19 @@ class SeriesTable:
 
     @property
     def nbytes(self) -> int:
-        return self.rows.nbytes + self._places.nbytes + self._sources.nbytes
+        return (
+            self.rows.nbytes
+            + self.sequence.nbytes
+            + self.sequence_place.nbytes
+            + self._places.nbytes
+            + self._sources.nbytes
+        )
 
-    def locate(self, hashes: U64, generations: I64, slots: I64) -> I64:
-        """Fill ``slots``; the numbers of the series that are not known."""
+    def locate(self, found: I64, hashes: U64, generations: I64, slots: I64) -> I64:
+        """Fill ``slots``; the numbers of the series that are not known. ``found`` are the rows that the scan has
+        found, -1 elsewhere; void after ``register``."""
         unknown = np.empty(len(hashes), np.int64)
-        return unknown[: locate(self.rows, hashes, generations, slots, unknown)]
+        return unknown[: locate(self.rows, found, hashes, generations, slots, unknown)]
 
     def register(
         self, hashes: U64, raw_hashes: U64, place: U64, unknown: I64, faults: U8, now_s: int
@@ -205,6 +204,8 @@ class SeriesTable:
 
     def _empty(self, size: int) -> None:
         self.rows = np.zeros((size, 4), np.uint64)
+        self.sequence = np.zeros((size, 2), np.uint64)
+        self.sequence_place = np.zeros(size, np.int32)
         self._places = np.zeros(size, np.uint64)
         self._sources = np.zeros((size, 2), np.uint64)
         self._used = np.zeros(3, np.int64)

@@ -8,7 +8,7 @@ import numpy as np
 from numba import njit
 
 from agent.telemetry.frames import I32, U64
-from agent.telemetry.wire import hash_bytes
+from agent.telemetry.hashing import hash_bytes
 from agent.windows.metrics.blocks import BlockFile
 from agent.windows.metrics.recent import Recent
 from agent.windows.metrics.sealed import Block, make_block, padded

@@ -25,7 +25,7 @@ import pyarrow.parquet as pq
 
 from agent.errors import CorruptLog
 from agent.telemetry.frames import I64, U8
-from agent.telemetry.wire import hash_bytes
+from agent.telemetry.hashing import hash_bytes
 from agent.windows.log import sync_folder
 from agent.windows.metrics.blockcodec import Group, decode_group, pack, unpack
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from agent.telemetry.wire import byte_at, hash_bytes
+from agent.telemetry.hashing import hash_bytes
+from agent.telemetry.wire import byte_at
 
 
 @njit(cache=True, nogil=True)
