@@ -16,12 +16,14 @@ and so has the labels of every series in it.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
 
 from agent.telemetry.frames import F64, I32, I64, U8, U64
+from agent.telemetry.samplepack import PACKED, pack, unpack
 
 SAMPLES = "samples"  # the signal of a log record
 
@@ -57,10 +59,13 @@ class SampleBatch:
 
 
 def sample_columns(batch: SampleBatch) -> dict[str, np.ndarray[Any, Any]]:
-    """The arrays by name, as a log record keeps them."""
-    return {f.name: getattr(batch, f.name) for f in fields(batch)}
+    """The arrays by name, as a log record keeps them: the large ones packed."""
+    others = {f.name: getattr(batch, f.name) for f in fields(batch) if f.name not in PACKED}
+    large = (batch.sample_count, batch.histogram_count, batch.time_ms, batch.value)
+    return others | pack(len(batch.series_hash), *large)
 
 
-def from_sample_columns(arrays: Any) -> SampleBatch:
-    """The batch whose ``sample_columns`` were ``arrays``; nothing is copied. Raises KeyError."""
-    return SampleBatch(**{f.name: arrays[f.name] for f in fields(SampleBatch)})
+def from_sample_columns(arrays: Mapping[str, np.ndarray[Any, Any]]) -> SampleBatch:
+    """The batch whose ``sample_columns`` were ``arrays``. Raises KeyError."""
+    others = {f.name: arrays[f.name] for f in fields(SampleBatch) if f.name not in PACKED}
+    return SampleBatch(**others, **unpack(len(others["series_hash"]), arrays))
