@@ -21,6 +21,7 @@ import agent
 
 if TYPE_CHECKING:
     from actors.stream.core import Stream
+    from agent.telemetry.remote_write import Packed
 
 NS = 1_000_000_000
 START_NS = 1_700_000_000 * NS
@@ -80,7 +81,6 @@ def load_ingest() -> None:
     streams call it before they are ready; from the cache it takes a fraction of a second."""
     for _, stream in _fed(1):
         stream.drain()
-    _take_samples()
 
 
 def load_queries() -> None:
@@ -95,30 +95,6 @@ def load_queries() -> None:
     native_wire.warm_up()
 
 
-def _take_samples() -> None:
-    """Walk remote write of both versions through the gateway's part of the way."""
-    from agent.settings import GatewaySettings
-    from agent.telemetry.labels import labels_of
-    from agent.telemetry.remote_write import Packed, Version
-    from agent.telemetry.remote_write_client import (
-        WriteSeries,
-        encode_write_request,
-        encode_write_request_v2,
-    )
-    from agent.windows.sampleintake import SampleIntake
-
-    at_ms = START_NS // 10**6
-    labels = labels_of({"__name__": "up", "job": "warm", "instance": "1"})
-    exemplars = ((labels_of({"trace_id": "a"}), 1.0, at_ms),)
-    series = WriteSeries(labels, ((at_ms, 1.0),), (), exemplars, "gauge", "help")
-    intake = SampleIntake(GatewaySettings(), 1)
-    bodies = [
-        Packed(encode_write_request([(labels, [(at_ms, 1.0)])])),
-        Packed(encode_write_request_v2([series]), Version.V2),
-    ]
-    intake.take("warm", bodies, START_NS + NS, [0])
-
-
 def _fed(minutes: int) -> Iterator[tuple[int, Stream]]:
     """A stream that is fed minute by minute the way a body goes; yields it after each, the sixth is slow."""
     from actors.gateway.intake import Intake
@@ -126,19 +102,46 @@ def _fed(minutes: int) -> Iterator[tuple[int, Stream]]:
     from agent.settings import GatewaySettings, StreamSettings
     from agent.telemetry.batch import Signal
     from agent.windows.log import LogReader, LogWriter
+    from agent.windows.sampleintake import SampleIntake
 
     with tempfile.TemporaryDirectory() as folder:
-        intake = Intake(GatewaySettings(), 1)
+        intake, samples = Intake(GatewaySettings(), 1), SampleIntake(GatewaySettings(), 1)
         writer = LogWriter(Path(folder), 1 << 20)
         stream = Stream(0, StreamSettings(), LogReader(Path(folder)))
         for minute in range(minutes):
             for signal, body in _bodies(START_NS + minute * 60 * NS, slow=minute == MINUTES - 1):
                 for _, buffers in intake.accept(Signal(signal), body, "warm", START_NS + 3600 * NS).writes:
                     writer.append(buffers)
+            for packed in _sample_bodies(START_NS // 10**6 + minute * 60_000):
+                for _, buffers in samples.take("warm", [packed], START_NS + 3600 * NS, [0]).writes:
+                    writer.append(buffers)
             for _ in stream.follow(writer.position):
                 pass
             yield minute, stream
         writer.close()
+
+
+def _sample_bodies(start_ms: int) -> Iterator[Packed]:
+    """Remote write of both versions, with values that pack well and others."""
+    from agent.telemetry.labels import labels_of
+    from agent.telemetry.remote_write import Packed, Version
+    from agent.telemetry.remote_write_client import (
+        WriteSeries,
+        encode_write_request,
+        encode_write_request_v2,
+    )
+
+    for number, (fraction, version) in enumerate([(0.0, 1), (0.123456789, 1), (0.0, 2), (0.0, 1)]):
+        at_ms = start_ms + number * 15_000
+        up = labels_of({"__name__": "up", "job": "warm", "instance": "1"})
+        requests = labels_of({"__name__": "requests_total", "job": "warm", "instance": "1"})
+        rows = [(up, [(at_ms, 1.0)]), (requests, [(at_ms + i, i + fraction) for i in range(4)])]
+        if version == 1:
+            yield Packed(encode_write_request(rows))
+            continue
+        exemplars = ((labels_of({"trace_id": "a"}), 1.0, at_ms),)
+        told = [WriteSeries(labels, tuple(points), (), exemplars, "gauge", "help") for labels, points in rows]
+        yield Packed(encode_write_request_v2(told), Version.V2)
 
 
 def _bodies(start_ns: int, *, slow: bool) -> Iterator[tuple[str, bytes]]:

@@ -58,6 +58,8 @@ def unpack(rows: int, columns: Mapping[str, np.ndarray[Any, Any]]) -> Columns:
         bits = np.empty(samples, np.uint64)
         _unpack_values(sample_count, columns["control"], value, bits)
         value = bits.view(np.float64)
+    else:
+        value = value.copy()  # one type for the kernels that read it: this may be written to, the log may not
     return {
         "sample_count": sample_count,
         "histogram_count": _all_of(columns["histogram_count"], rows),
@@ -71,7 +73,7 @@ def _one_of(counts: I32) -> I32:
 
 
 def _all_of(counts: I32, rows: int) -> I32:
-    return np.full(rows, counts[0], np.int32) if len(counts) == 1 else counts
+    return np.full(rows, counts[0], np.int32) if len(counts) == 1 else counts.copy()
 
 
 @njit(cache=True, nogil=True)
