@@ -48,7 +48,7 @@ class DirectServer:
         path.parent.chmod(0o700)
         path.unlink(missing_ok=True)
         self._socket = socket.socket(socket.AF_UNIX)
-        with _address(path) as address:
+        with unix_address(path) as address:
             self._socket.bind(address)
         self._socket.listen(64)
         threading.Thread(target=self._accept, name=f"direct {path.stem}", daemon=True).start()
@@ -105,7 +105,7 @@ class DirectClient:
         made = socket.socket(socket.AF_UNIX)
         try:
             made.settimeout(self._patience_s)
-            with _address(self._path) as address:
+            with unix_address(self._path) as address:
                 made.connect(address)
         except OSError as error:
             made.close()
@@ -225,7 +225,7 @@ def _read(connection: socket.socket, size: int) -> bytearray:
 
 
 @contextmanager
-def _address(path: Path) -> Iterator[str]:
+def unix_address(path: Path) -> Iterator[str]:
     """A socket's address is short, however deep its folder lies."""
     if len(os.fsencode(path)) <= _LONGEST_ADDRESS:
         yield str(path)

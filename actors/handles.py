@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, Protocol, cast
+from typing import Any
 
 import ray
 from ray.exceptions import PendingCallsLimitExceeded, RayError, RayTaskError
@@ -62,10 +62,6 @@ class Proxy:
         return call
 
 
-class StreamTold(Protocol):
-    async def advance(self, position: int) -> None: ...
-
-
 @dataclass(frozen=True, slots=True)
 class Handles(Ports):
     """Everything that an actor may call."""
@@ -88,7 +84,3 @@ def connect(settings: Settings) -> Handles:
         ruler=proxy(RULER) if settings.rules.files else None,
         scraper=proxy(SCRAPER) if settings.scrape.config_file else None,
     )
-
-
-def stream_handles(settings: Settings) -> tuple[StreamTold, ...]:
-    return cast("tuple[StreamTold, ...]", connect(settings).streams)

@@ -99,6 +99,11 @@ def query_socket(settings: Settings, stream: int) -> Path:
     return settings.data_dir / "run" / f"{stream_name(stream)}.queries"
 
 
+def position_socket(settings: Settings, stream: int) -> Path:
+    """Where a stream is told how far its log goes."""
+    return settings.data_dir / "run" / f"{stream_name(stream)}.log"
+
+
 def state_folder(settings: Settings) -> Path:
     """What actors keep to be quick after a restart; losing it loses no telemetry."""
     return settings.data_dir / "state"

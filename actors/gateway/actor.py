@@ -15,11 +15,11 @@ from actors.gateway.otlp_grpc import otlp_server
 from actors.gateway.otlp_http import otlp_app
 from actors.gateway.remote_write import add_remote_write
 from actors.gateway.room import Room, Starting, work
-from actors.handles import stream_handles
 from actors.memory import keep_freed_memory, leave_to_stay
-from actors.places import log_folder, stream_count
+from actors.places import log_folder, position_socket, stream_count
 from actors.placing import actor
 from actors.ports import Health
+from actors.positions import PositionSender
 from actors.progress import Progress
 from actors.warm import load_ingest
 from agent.errors import SettingsError
@@ -129,7 +129,8 @@ class Gateway:
         }
 
     async def _open_logs(self, opened: AsyncExitStack) -> Committer:
-        handles = stream_handles(self._settings)
+        sender = PositionSender([position_socket(self._settings, i) for i in range(self._streams)])
+        opened.callback(sender.close)
         writers = []
         for stream in range(self._streams):
             folder = log_folder(self._settings, stream)
@@ -137,10 +138,7 @@ class Gateway:
             writers.append(await asyncio.to_thread(LogWriter, folder, segment_bytes))  # finds the end
             opened.callback(writers[-1].close)
 
-        async def tell(stream: int, position: int) -> None:
-            await handles[stream].advance(position)
-
-        committer = Committer(writers, self._samples, self._settings.gateway.max_pending_bytes, tell)
+        committer = Committer(writers, self._samples, self._settings.gateway.max_pending_bytes, sender.tell)
         opened.push_async_callback(committer.stop)
         committer.start()
         return committer

@@ -7,7 +7,7 @@ load the groups grow by themselves. An idle gateway commits at once.
 
 A group that cannot be written is refused, and the series of remote write are learnt anew: a sample must not be
 taken for known that is on no disk. Telling a stream is separate and may fail: positions are absolute, so the
-next call says it again, and a stream that restarts reads its log to the end by itself.
+next word says it again, and a stream that restarts reads its log to the end by itself.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from queue import Empty, SimpleQueue
@@ -34,9 +34,8 @@ USUAL_PACKING = 4  # how much larger a body of remote write is unpacked
 GROUP_BODIES, GROUP_BYTES = 64, 16 << 20
 LINGER_S = 0.002
 RETRY_TELL_S = 0.25
-PAUSE_S = 0.05  # between two calls to a stream: each costs as much as ten thousand samples
 
-Tell = Callable[[int, int], Awaitable[None]]
+Tell = Callable[[int, int], None]
 Write = tuple[int, Buffers]
 
 
@@ -203,7 +202,7 @@ class Committer:
                 self._moved[stream].set()
 
     async def _follow(self, stream: int) -> None:
-        """Tell one stream how far its log goes, whenever it has moved; one call at a time."""
+        """Tell one stream how far its log goes, whenever it has moved."""
         told = -1
         while True:
             await self._moved[stream].wait()
@@ -212,9 +211,8 @@ class Committer:
             if position == told:
                 continue
             try:
-                await self._tell(stream, position)
+                self._tell(stream, position)
                 told = position
-                await asyncio.sleep(PAUSE_S)
                 continue
             except ObservabilityError:  # it restarts
                 pass

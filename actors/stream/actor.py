@@ -14,9 +14,10 @@ import structlog
 from actors.direct import DirectServer
 from actors.handles import connect
 from actors.memory import keep_freed_memory, leave_to_stay
-from actors.places import log_folder, query_socket, stream_name
+from actors.places import log_folder, position_socket, query_socket, stream_name
 from actors.placing import actor
 from actors.ports import Health, LiveBatch, RedSeries, SourceInfo
+from actors.positions import PositionReceiver
 from actors.progress import Progress
 from actors.red import RedAsked
 from actors.stream.core import Increment, Stream
@@ -39,6 +40,7 @@ from agent.windows.tenant import Applied, TenantWindow
 
 READ_YOUR_WRITES_S = 5.0
 YIELD_RECORDS = 16
+PAUSE_S = 0.02
 RETRY_SEAL_S = 10.0
 POLICY_S = 5.0  # how often the aggregator is asked which metrics are kept
 
@@ -72,6 +74,9 @@ class SourceStream:
         self._tidying: asyncio.Task[None] | None = None
         self._asking: asyncio.Task[None] | None = None
         self._answering: DirectServer | None = None
+        self._following: asyncio.Task[None] | None = None
+        self._told: PositionReceiver | None = None
+        self._moved = asyncio.Event()
         self._applying = asyncio.Lock()
         self._applied = asyncio.Event()
 
@@ -89,6 +94,8 @@ class SourceStream:
                 leave_to_stay()
                 self._answering = self._answer_queries()
                 self._asking = asyncio.create_task(self._follow_policy())
+                self._told = PositionReceiver(position_socket(self._settings, self._number), self._go_to)
+                self._following = asyncio.create_task(self._follow_log())
         return await self.health()
 
     async def health(self) -> Health:
@@ -111,8 +118,25 @@ class SourceStream:
         left_out = {reason: rows for reason, rows in stream.left_out.items() if rows}
         return self._progress.health(figures, left_out)
 
+    def _go_to(self, position: int) -> None:
+        """The log is durable up to ``position``."""
+        self._target = max(self._target, position)
+        self._moved.set()
+
+    async def _follow_log(self) -> None:
+        """Apply the log as far as it is durable, again and again. What comes at short intervals is applied together:
+        a pass costs as much as ten thousand samples."""
+        while True:
+            await self._moved.wait()
+            self._moved.clear()
+            try:
+                await self.advance(self._target)
+            except Exception:  # it goes on with the next records
+                structlog.get_logger().exception("not applied", stream=self._number, position=self._target)
+            await asyncio.sleep(PAUSE_S)
+
     async def advance(self, position: int) -> None:
-        """The log is durable up to ``position``: apply it. Saying so twice does nothing twice."""
+        """Apply the log up to ``position``, where it is durable. Saying so twice does nothing twice."""
         self._target = max(self._target, position)
         self._check_ready()
         async with self._applying:
@@ -283,6 +307,8 @@ class SourceStream:
 
     async def _wait_for(self, position: int) -> None:
         """Raises ``Overloaded`` when the log is not applied that far in time."""
+        if position > self._target:
+            self._go_to(position)
         try:
             async with asyncio.timeout(READ_YOUR_WRITES_S):
                 while self._stream.position < position:

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from actors.gateway import actor
 from actors.gateway.actor import Gateway
 from actors.places import log_folder
 from agent.errors import Overloaded
@@ -16,14 +15,8 @@ from agent.settings import Settings, load
 from agent.windows.log import LogWriter, has_writer
 
 
-class Stream:
-    async def advance(self, position: int) -> None:
-        pass
-
-
 @pytest.fixture
-def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
-    monkeypatch.setattr(actor, "stream_handles", lambda settings: (Stream(), Stream()))
+def settings(tmp_path: Path) -> Settings:
     with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as other:
         grpc_port, http_port = one.getsockname()[1], other.getsockname()[1]
     made = load(environ={"KUBECHAT_OBS_GENERAL_DATA_DIR": str(tmp_path), "KUBECHAT_OBS_STREAMS_COUNT": "2"})

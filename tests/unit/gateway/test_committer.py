@@ -31,7 +31,7 @@ class Told:
         self.positions: dict[int, int] = {}
         self.away: Exception | None = None
 
-    async def __call__(self, stream: int, position: int) -> None:
+    def __call__(self, stream: int, position: int) -> None:
         if self.away:
             raise self.away
         self.positions[stream] = position

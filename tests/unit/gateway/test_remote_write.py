@@ -38,7 +38,7 @@ class Disk(LogWriter):
         return super().append(buffers)  # type: ignore[arg-type]
 
 
-async def _told(stream: int, position: int) -> None:
+def _told(stream: int, position: int) -> None:
     pass
 
 
