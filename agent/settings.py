@@ -293,8 +293,9 @@ class AggregatorSettings:
     query_features: str = setting(
         "",
         "What of PromQL is switched on beyond the stable language, by Prometheus' names joined by commas: "
-        "`promql-experimental-functions`, `promql-duration-expr`, `promql-extended-range-selectors`, "
-        "`promql-binop-fill-modifiers`, `promql-delayed-name-removal`.",
+        "`promql-experimental-functions`, `promql-extended-range-selectors`, `promql-binop-fill-modifiers`, "
+        "`promql-delayed-name-removal`. As in Prometheus 3.14, `promql-duration-expr` is taken and does nothing: "
+        "durations may be computed without it.",
     )
 
 

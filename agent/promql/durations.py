@@ -1,5 +1,5 @@
-"""Arithmetic between durations: ``[5m * 2]``, ``offset (step() + 1s)``, as Prometheus has it behind
-``promql-duration-expr``. The grammar package knows plain durations only, so these few rules stand here."""
+"""Arithmetic between durations: ``[5m * 2]``, ``offset (step() + 1s)``, as Prometheus 3.14
+has it without a switch. The grammar package knows plain durations only, so these few rules stand here."""
 
 from __future__ import annotations
 

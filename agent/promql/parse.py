@@ -28,9 +28,7 @@ from agent.promql.tree import (
     Call,
     DurationExpr,
     Expr,
-    MatrixSelector,
     StringLiteral,
-    Subquery,
     VectorSelector,
     unwrap,
     walk,
@@ -44,12 +42,11 @@ class Dialect:
     """What is switched on beyond the stable language; the names are those of Prometheus' feature flags."""
 
     experimental_functions: bool = False
-    duration_expressions: bool = False
     extended_range_selectors: bool = False
     fill_modifiers: bool = False
 
 
-EVERYTHING = Dialect(True, True, True, True)
+EVERYTHING = Dialect(True, True, True)
 
 
 @lru_cache(maxsize=1024)
@@ -199,8 +196,6 @@ def _check(node: Expr, dialect: Dialect, query: str) -> None:
             unwrap(param), StringLiteral
         ):
             refused = "expected type string in aggregation parameter, got scalar"
-    if refused is None and not dialect.duration_expressions and _computed(node):
-        refused = "experimental duration expression is not enabled"
     if refused is not None:
         raise ParseError(refused, query, node.pos)
 
@@ -224,14 +219,3 @@ def _check_matchers(node: VectorSelector, exempt: set[int], query: str) -> None:
         raise ParseError(str(error), query, node.pos) from error
     if empty and id(node) not in exempt:
         raise ParseError("vector selector must contain at least one non-empty matcher", query, node.pos)
-
-
-def _computed(node: Expr) -> bool:
-    match node:
-        case VectorSelector(offset=offset):
-            return isinstance(offset, DurationExpr)
-        case MatrixSelector(range=length):
-            return isinstance(length, DurationExpr)
-        case Subquery(range=length, step=step, offset=offset):
-            return any(isinstance(one, DurationExpr) for one in (length, step, offset))
-    return False

@@ -10,16 +10,17 @@ from agent.settings import AggregatorSettings
 # Prometheus' names of what has to be switched on, and ours.
 DIALECT_FEATURES = {
     "promql-experimental-functions": "experimental_functions",
-    "promql-duration-expr": "duration_expressions",
     "promql-extended-range-selectors": "extended_range_selectors",
     "promql-binop-fill-modifiers": "fill_modifiers",
 }
 DELAYED_NAME_REMOVAL = "promql-delayed-name-removal"
+# Stable by now (as of Prometheus 3.14); the name is taken and does nothing, as there.
+NO_OPS = frozenset({"promql-duration-expr"})
 
 
 def features(settings: AggregatorSettings) -> set[str]:
     """The names in ``aggregator.query_features``. Raises SettingsError."""
-    known = {*DIALECT_FEATURES, DELAYED_NAME_REMOVAL}
+    known = {*DIALECT_FEATURES, DELAYED_NAME_REMOVAL, *NO_OPS}
     names = {name.strip() for name in settings.query_features.split(",") if name.strip()}
     if unknown := sorted(names - known):
         raise SettingsError(

@@ -106,7 +106,7 @@ def test_error(text: str, message: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["limitk(1, a)", "info(a)", "a[1m+1m]", "rate(a[1m] anchored)", "a + fill(0) b", "sort_by_label(a)"],
+    ["limitk(1, a)", "info(a)", "rate(a[1m] anchored)", "a + fill(0) b", "sort_by_label(a)"],
 )
 def test_features_are_off_by_default(text: str) -> None:
     parse(text)
@@ -114,8 +114,11 @@ def test_features_are_off_by_default(text: str) -> None:
         parse(text, Dialect())
 
 
-def test_what_is_stable_needs_no_switch() -> None:
-    assert parse("first_over_time(a[1m])", Dialect()) == parse("first_over_time(a[1m])")
+@pytest.mark.parametrize(
+    "text", ["first_over_time(a[1m])", "a[1m + step()]", "a[1h:2 * 1m]", "a offset (range() / 2)"]
+)
+def test_what_is_stable_needs_no_switch(text: str) -> None:
+    assert parse(text, Dialect()) == parse(text)
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,12 @@ def test_features_are_switched_on_by_name() -> None:
     options = engine_options(replace(AggregatorSettings(), query_features=names))
     assert options.delayed_name_removal
     assert options.dialect.experimental_functions
-    assert not options.dialect.duration_expressions
+    assert not options.dialect.extended_range_selectors
+
+
+def test_what_became_stable_is_still_a_name() -> None:
+    options = engine_options(replace(AggregatorSettings(), query_features="promql-duration-expr"))
+    assert options == engine_options(AggregatorSettings())
 
 
 def test_a_wrong_name_is_told() -> None:
