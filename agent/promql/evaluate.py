@@ -50,8 +50,8 @@ from agent.promql.tree import (
     StringLiteral,
     Subquery,
     VectorSelector,
+    children,
     unwrap,
-    walk,
 )
 from agent.promql.values import Grid, Matcher, Matrix, Objects, Selection, Storage
 from agent.telemetry.frames import F64, I64
@@ -140,10 +140,7 @@ class Evaluation:
         times = grid.times if self._steps(grid) else np.empty(0, np.int64)
         return (np.full_like(times, at.time_ms) if at is not None else times) - offset_ms
 
-    def _vector(
-        self, node: VectorSelector, grid: Grid, *, stamps: bool = False, of_info: bool = False
-    ) -> Matrix:
-        """``of_info``: native histograms are refused."""
+    def _vector(self, node: VectorSelector, grid: Grid, *, stamps: bool = False) -> Matrix:
         ends = self._ends(grid, node.at, _ms(node.offset))
         if not len(ends):
             return nothing(grid)
@@ -153,8 +150,6 @@ class Evaluation:
         self._steps(grid, len(selection))
         if node.totals:
             selection = totals_only(selection)
-        if of_info:
-            _refuse_histograms(selection)
         if node.extension == "anchored":
             raise ExecutionError("anchored modifier can only be used with range vectors")
         if node.extension == "smoothed":
@@ -277,8 +272,15 @@ class Evaluation:
         matchers = selector.matchers if isinstance(selector, VectorSelector) else None
 
         def fetch(wanted: tuple[Matcher, ...]) -> Matrix:
-            reference = VectorSelector(wanted, *_reference(node.args[0]))
-            return self._vector(reference, grid, stamps=True, of_info=True)
+            ends, lookback = self._ends(grid, None, 0), self.options.lookback_ms
+            if not len(ends):
+                return nothing(grid)
+            # Read is what lies at the offset and time of the first selector, looked up at the steps all the same.
+            selected = self._ends(grid, *_reference(node.args[0]))
+            selection = self.select(wanted, int(selected[0]) - lookback + 1, int(selected[-1]))
+            self._steps(grid, len(selection))
+            _refuse_histograms(selection)
+            return at_steps(selection, ends, lookback, stamps=True)
 
         return pruned(merged(with_info(base, matchers, fetch)))
 
@@ -334,9 +336,14 @@ def _refuse_histograms(selection: Selection) -> None:
         )
 
 
-def _reference(node: Expr) -> tuple[int, At | None]:
-    """Offset and time of the first selector below, at which info metrics are looked up."""
-    for one in walk(node):
+def _reference(node: Expr) -> tuple[At | None, int]:
+    """Time and offset of the first selector below, at which info metrics are read; the parameter of an
+    aggregation comes after what it aggregates."""
+    below = [node]
+    while below:
+        one = below.pop()
         if isinstance(one, VectorSelector):
-            return _ms(one.offset), one.at
-    return 0, None
+            return one.at, _ms(one.offset)
+        inner = children(one)
+        below += inner if isinstance(one, Aggregation) else reversed(inner)
+    return None, 0

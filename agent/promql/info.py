@@ -20,6 +20,7 @@ from agent.telemetry.labels import METRIC_NAME, Labels, LabelTable, labels_of
 
 IDENTIFYING = ("instance", "job")
 _TARGET_INFO = Matcher(METRIC_NAME, "=", "target_info")
+_ANY_INFO = Matcher(METRIC_NAME, "=~", ".+_info")
 
 Fetch = Callable[[tuple[Matcher, ...]], Matrix]
 
@@ -27,16 +28,23 @@ Fetch = Callable[[tuple[Matcher, ...]], Matrix]
 def with_info(base: Matrix, matchers: tuple[Matcher, ...] | None, fetch: Fetch) -> Matrix:
     """``matchers`` are those of the second argument, None without one. ``fetch`` selects series, the time of each
     sample being its value. Raises ExecutionError."""
-    by_name = (_TARGET_INFO,) if matchers is None else tuple(m for m in matchers if m.name == METRIC_NAME)
+    by_name = _of_info_metrics(tuple(m for m in matchers or () if m.name == METRIC_NAME))
     data = tuple(m for m in matchers or () if m.name != METRIC_NAME)
     names = base.labels.column(METRIC_NAME)
-    ignored = np.array([bool(by_name) and all(fits(m, name) for m in by_name) for name in names], np.bool_)
+    ignored = np.array([all(fits(m, name) for m in by_name) for name in names], np.bool_)
     base = replace(base, drop_name=np.empty(0, np.bool_))
     identities = _identities(base.labels.take(np.flatnonzero(~ignored)))
     if not identities:
         return base if selects_all(data) else taken(base, np.flatnonzero(ignored))
-    info = fetch((*(by_name or (_TARGET_INFO,)), *identities, *data))
+    info = fetch((*by_name, *identities, *data))
     return _enriched(base, ignored, _newest(info), data)
+
+
+def _of_info_metrics(by_name: tuple[Matcher, ...]) -> tuple[Matcher, ...]:
+    """What tells info metrics: the matchers of names that are given, completed where these only exclude."""
+    if any(matcher.op in ("=", "=~") for matcher in by_name):
+        return by_name
+    return (_ANY_INFO, *by_name) if by_name else (_TARGET_INFO,)
 
 
 def _identities(table: LabelTable) -> tuple[Matcher, ...]:

@@ -133,7 +133,7 @@ def _once(command: Eval, engine: Engine, storage: MemoryStorage, query: Query, a
 
 def _moved_times(query: Query, at: int) -> list[int]:
     """At which the query with ``@`` on its selectors must give the same."""
-    moving = STEP_DEPENDENT | {"start", "end"}
+    moving = STEP_DEPENDENT | {"start", "end", "info"}
     if any(isinstance(node, Call) and node.name in moving for node in walk(query.root)):
         return []
     return [-10 * at, 0, at // 5, at, 10 * at] if at else [-1000, 0, 1000]
