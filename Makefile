@@ -8,7 +8,7 @@ ONCE ?=
 BENCH ?= live
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo run test style format types imports bench clean
+.PHONY: help install demo run test bounds style format types imports bench clean
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -34,6 +34,9 @@ test: install ## every test
 	@$(BIN)/python -m pytest tests --ignore=tests/integration -n 2
 	@$(BIN)/python -m pytest tests/integration
 
+bounds: install ## the tests without servers again, with kernels that check every index
+	@NUMBA_BOUNDSCHECK=1 NUMBA_CACHE_DIR=$(CURDIR)/.bounds_cache $(BIN)/python -m pytest tests --ignore=tests/integration -n 2 --timeout 300
+
 style: install ## ruff: lint and format check
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
 
@@ -50,5 +53,5 @@ bench: install ## a benchmark of tests/benchmarks: BENCH=live ARGS="--seconds 25
 	@$(BIN)/python -m tests.benchmarks.$(BENCH) $(ARGS)
 
 clean: ## remove the venv, caches and the demo's data
-	@rm -rf $(VENV) .demo .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist
+	@rm -rf $(VENV) .demo .bounds_cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from llvmlite import ir
 from numba import njit, types
-from numba.extending import intrinsic
+from numba.extending import intrinsic, overload
 
 from agent.telemetry.wire import little64
 
@@ -21,9 +21,13 @@ _C, _D = np.uint64(0x4B33A62ED433D4A3), np.uint64(0x4D5A2DA51DE1AA47)
 _8, _16, _24, _32, _40, _48 = (np.uint64(8 * i) for i in range(1, 7))
 
 
-def _folded(typingctx, a, b):  # type: ignore[no-untyped-def]
-    """The product of two words, its upper half on its lower one."""
+def folded(a: Any, b: Any) -> Any:
+    """The product of two words, its upper half on its lower one. What kernels get where they are not compiled."""
+    product = int(a) * int(b)
+    return np.uint64((product ^ product >> 64) & 0xFFFFFFFFFFFFFFFF)
 
+
+def _code(typingctx, a, b):  # type: ignore[no-untyped-def]
     def code(context, builder, signature, args):  # type: ignore[no-untyped-def]
         wide, word = ir.IntType(128), ir.IntType(64)
         product = builder.mul(builder.zext(args[0], wide), builder.zext(args[1], wide))
@@ -33,7 +37,12 @@ def _folded(typingctx, a, b):  # type: ignore[no-untyped-def]
     return types.uint64(types.uint64, types.uint64), code
 
 
-folded: Any = intrinsic(_folded)
+_folded: Any = intrinsic(_code)
+
+
+@overload(folded)
+def _compiled_folded(a, b):  # type: ignore[no-untyped-def]
+    return lambda a, b: _folded(a, b)
 
 
 @njit(cache=True, nogil=True)
