@@ -2,7 +2,7 @@
 
 One thread does it all, so that nothing is handed from thread to thread while a group is on its way: it takes the
 bodies of remote write that wait (``agent.windows.sampleintake``), appends what they and the requests of OTLP
-bring, syncs, and acknowledges the whole group at once. While it does, the next group gathers, so under
+bring, syncs (the logs of several streams side by side), and acknowledges the whole group at once. While it does, the next group gathers, so under
 load the groups grow by themselves. An idle gateway commits at once.
 
 A group that cannot be written is refused, and the series of remote write are learnt anew: a sample must not be
@@ -16,6 +16,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from itertools import groupby
 from queue import Empty, SimpleQueue
@@ -66,6 +67,8 @@ class Committer:
         self._moved = [asyncio.Event() for _ in writers]
         self._durable = [writer.position for writer in writers]
         self._thread = threading.Thread(target=self._run, name="commit", daemon=True)
+        # The disk takes several syncs at once in the time of one.
+        self._syncers = ThreadPoolExecutor(max(1, len(writers) - 1), thread_name_prefix="sync")
         self._loop: asyncio.AbstractEventLoop | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._expected = 1
@@ -92,6 +95,7 @@ class Committer:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._syncers.shutdown()
         for writer in self._writers:
             writer.close()
 
@@ -168,8 +172,15 @@ class Committer:
         for stream, buffers in self._records(group):
             self._writers[stream].append(buffers)
             touched.add(stream)
-        for stream in touched:
-            self._writers[stream].sync()
+        here, *others = (self._writers[stream] for stream in touched) if touched else (None,)
+        syncing = [self._syncers.submit(writer.sync) for writer in others]
+        try:
+            if here:
+                here.sync()
+        finally:
+            wait(syncing)  # none may go on while the group is refused
+        for synced in syncing:
+            synced.result()
 
     def _records(self, group: Sequence[_Entry]) -> Iterator[Write]:
         for tenant, entries in groupby(sorted(group, key=_tenant), key=_tenant):

@@ -8,7 +8,7 @@ record, so windows and RED series are as before; readers see a new ``epoch`` and
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -25,6 +25,7 @@ from agent.telemetry.batch import Signal, SpanBatch
 from agent.telemetry.frames import MetricFrame, SpanFrame, Telemetry
 from agent.telemetry.metric_policy import MetricPolicy
 from agent.telemetry.otlp_prometheus_labels import Translation
+from agent.telemetry.samples import SAMPLES, is_plain
 from agent.windows.log import LogReader
 from agent.windows.metrics.feed import MetricFeed
 from agent.windows.record import Record
@@ -33,7 +34,10 @@ from agent.windows.tenant import Applied, TenantWindow
 TENANT_IDLE_S = 1800.0
 # What fell silent when a window began has left it, and the log below it, after so many windows.
 REBUILD_WINDOWS = 1.25
-STEP_RECORDS = 16  # so many records are applied at one watermark
+STEP_RECORDS = 16  # so many records, or runs of them, are applied at one watermark
+STEP_ROWS = (
+    1 << 16
+)  # of records that are applied together: what they unpack to stays in the processor's cache
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,14 +116,17 @@ class Stream:
         )
 
     def follow(self, position: int) -> Iterator[tuple[TenantWindow, Applied]]:
-        """Apply the log up to ``position``, a record a step; yields what went into which window."""
+        """Apply the log up to ``position``, a record a step, or several of samples; yields what went into which
+        window."""
         if position <= self.position:
             return
-        for done, record in enumerate(self._reader.read(self.position, position), start=1):
-            applied = self._attempt(record)
-            self.position = record.end
-            if applied:
-                yield applied
+        for done, records in enumerate(_steps(self._reader.read(self.position, position)), start=1):
+            if len(records) == 1 or not self._attempt_together(records):
+                for record in records:
+                    applied = self._attempt(record)
+                    if applied:
+                        yield applied
+            self.position = records[-1].end
             if done % STEP_RECORDS == 0:
                 self._advance()
         self._advance()
@@ -195,6 +202,15 @@ class Stream:
     def watermarks(self) -> dict[str, int]:
         return {name: tenant.window.watermark_ns for name, tenant in self.tenants.items()}
 
+    def _attempt_together(self, records: Sequence[Record]) -> bool:
+        """Records of samples of one tenant; where one of them fails, all are to be applied one by one: a sample that
+        is there already is passed over."""
+        try:
+            self._sending(records[-1]).window.apply_samples(records)
+        except Exception:
+            return False
+        return True
+
     def _attempt(self, record: Record) -> tuple[TenantWindow, Applied] | None:
         """One record that cannot be applied must not hold up all that come behind it."""
         try:
@@ -211,18 +227,22 @@ class Stream:
             return None
 
     def _apply(self, record: Record) -> tuple[TenantWindow, Applied] | None:
-        self.received_ns = max(self.received_ns, record.meta.received_ns)
-        name = record.meta.tenant
-        tenant = self._tenant(name)
-        tenant.last_received_ns = max(tenant.last_received_ns, record.meta.received_ns)
+        tenant = self._sending(record)
         applied = tenant.window.apply(record)
-        self._touched.add(name)
         if applied is None:
             return None
         self.rows[applied.signal.value] += len(applied.rows)
         if applied.signal is Signal.SPANS:
             tenant.red.observe(span_frame(tenant.window, applied))
         return tenant.window, applied
+
+    def _sending(self, record: Record) -> Tenant:
+        """The tenant of a record that is to be applied."""
+        self.received_ns = max(self.received_ns, record.meta.received_ns)
+        tenant = self._tenant(record.meta.tenant)
+        tenant.last_received_ns = max(tenant.last_received_ns, record.meta.received_ns)
+        self._touched.add(record.meta.tenant)
+        return tenant
 
     def _tenant(self, name: str) -> Tenant:
         if name not in self.tenants:
@@ -253,6 +273,25 @@ class Stream:
                 break
         lows = [tenant.window.low_position for tenant in self.tenants.values()]
         self._reader.trim(min((low for low in lows if low is not None), default=self.position))
+
+
+def _steps(records: Iterable[Record]) -> Iterator[list[Record]]:
+    """What is applied at once: records of plain samples that follow each other, of one tenant and the same
+    definitions, up to STEP_ROWS; any other record alone."""
+    run: list[Record] = []
+    rows, of = 0, None
+    for record in records:
+        meta = record.meta
+        joins = None
+        if meta.signal == SAMPLES and is_plain(record.columns):
+            joins = meta.tenant, record.columns["defined_since"].tobytes()
+        if run and (joins is None or joins != of or rows + meta.rows > STEP_ROWS):
+            yield run
+            run, rows = [], 0
+        run.append(record)
+        rows, of = rows + meta.rows, joins
+    if run:
+        yield run
 
 
 def span_frame(window: TenantWindow, applied: Applied) -> SpanFrame:

@@ -16,8 +16,8 @@ and so has the labels of every series in it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -56,6 +56,19 @@ class SampleBatch:
 
     def __len__(self) -> int:
         return len(self.time_ms) + len(self.histogram_time_ms)
+
+
+def is_plain(arrays: Mapping[str, np.ndarray[Any, Any]]) -> bool:
+    """Whether the columns of a record hold floats of known series only."""
+    return not any(len(arrays[name]) for name in ("raw", "histogram_time_ms", "exemplar_series"))
+
+
+def joined(batches: Sequence[SampleBatch]) -> SampleBatch:
+    """One batch of several plain ones, in their order, whose definitions lie at the same position."""
+    if len(batches) == 1:
+        return batches[0]
+    columns = ("series_hash", *PACKED)
+    return replace(batches[0], **{c: np.concatenate([getattr(one, c) for one in batches]) for c in columns})
 
 
 def sample_columns(batch: SampleBatch) -> dict[str, np.ndarray[Any, Any]]:

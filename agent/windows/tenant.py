@@ -8,7 +8,7 @@ left out and counted in ``left_out``, by reason.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -45,7 +45,7 @@ from agent.telemetry.frames import (
     Telemetry,
 )  # fmt: skip
 from agent.telemetry.otlp_attributes import point_labels, resource_attributes
-from agent.telemetry.samples import SAMPLES, SampleBatch, from_sample_columns
+from agent.telemetry.samples import SAMPLES, from_sample_columns, joined
 from agent.telemetry.shapes import shape_hashes, shape_text
 from agent.telemetry.source import Source
 from agent.windows.columns import Columns, ColumnWindow
@@ -147,7 +147,7 @@ class TenantWindow:
     def apply(self, record: Record) -> Applied | None:
         """Take the rows of a log record in. None where none of them is new."""
         if record.meta.signal == SAMPLES:
-            self._apply_samples(from_sample_columns(record.columns), record.position)
+            self.apply_samples([record])
             return None
         signal = Signal(record.meta.signal)
         batch = from_columns(signal, record.columns)
@@ -167,8 +167,13 @@ class TenantWindow:
         self._count(signal, taken, _times(batch)[rows])
         return Applied(signal, batch, rows, taken, code, record.position)
 
-    def _apply_samples(self, batch: SampleBatch, position: int) -> None:
-        series = self.metrics.take(batch, position, self._owners, replayed=self._replayed)
+    def apply_samples(self, records: Sequence[Record]) -> None:
+        """Take in records of samples, one after the other in the log. Several must be plain and have the same
+        definitions (``agent.telemetry.samples``): what a record costs beside its rows is then paid once."""
+        batch = joined([from_sample_columns(record.columns) for record in records])
+        position = records[0].position
+        stretch = position, records[-1].position
+        series = self.metrics.take(batch, stretch, self._owners, replayed=self._replayed)
         if not len(series) or not len(batch.time_ms):
             return
         for owner, samples, last_ms in self._owners.seen(series, batch):

@@ -54,10 +54,12 @@ class MetricFeed:
         if folder.exists():
             self.window.open(folder)
 
-    def take(self, batch: SampleBatch, position: int, owners: SeriesOwners, *, replayed: bool) -> I32:
-        """Samples of remote write, scraping and rules. The ids of their series, which ``owners`` has learnt;
+    def take(
+        self, batch: SampleBatch, stretch: tuple[int, int], owners: SeriesOwners, *, replayed: bool
+    ) -> I32:
+        """Samples of remote write, scraping and rules, from a stretch of the log. The ids of their series, which ``owners`` has learnt;
         none where nothing of it is new, unless it is replayed."""
-        appended = self.window.append(batch, position)
+        appended = self.window.append(batch, *stretch)
         if not replayed:
             self._follower(self.window, appended.series, batch)
         if not appended.samples and not replayed:

@@ -88,11 +88,11 @@ class MetricWindow(Upkeep):
         """The newest time of a sample so far."""
         return self._recent.max_time_ms
 
-    def append(self, batch: SampleBatch, position: int) -> Appended:
-        """Apply the record of the log at ``position``."""
+    def append(self, batch: SampleBatch, position: int, last: int | None = None) -> Appended:
+        """Apply the record of the log at ``position``, or those up to the one at ``last``."""
         with self._lock:
             ids, added = self._recent.append(batch, position, count_old=position > self._sealed_position)
-            self._position = max(position, self._position)
+            self._position = max(position if last is None else last, self._position)
         return Appended(ids, added)
 
     def select(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> Selection:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -67,6 +68,33 @@ async def test_many_requests_share_few_commits_and_all_are_in_the_log(tmp_path: 
         await until(lambda: told.positions == dict(enumerate(made.positions)))
     rows = [len(list(LogReader(tmp_path / str(i)).read(0, told.positions[i]))) for i in range(2)]
     assert rows == [100, 100]
+
+
+async def test_a_group_is_acknowledged_when_every_log_is_synced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with committer(tmp_path, Told()) as made:
+        both = threading.Barrier(2, timeout=5)  # broken if one sync waits for the other
+        monkeypatch.setattr(LogWriter, "sync", lambda _: both.wait() and None)
+        await made.commit([(0, entry()), (1, entry())])
+        assert made.commits == 1
+
+
+@pytest.mark.parametrize("refusing", [0, 1])
+async def test_a_group_is_refused_when_one_of_its_logs_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refusing: int
+) -> None:
+    sync = LogWriter.sync
+
+    def refuse(writer: LogWriter) -> None:
+        if writer._folder.name == str(refusing):
+            raise OSError(28, "No space left on device")
+        sync(writer)
+
+    async with committer(tmp_path, Told()) as made:
+        monkeypatch.setattr(LogWriter, "sync", refuse)
+        with pytest.raises(Overloaded, match="No space"):
+            await made.commit([(0, entry()), (1, entry())])
 
 
 @pytest.mark.parametrize("error", [Overloaded("away"), RuntimeError("odd")], ids=["away", "odd"])

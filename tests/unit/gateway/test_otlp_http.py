@@ -22,6 +22,7 @@ PLAIN = b"telemetry " * 100
 @pytest.mark.parametrize(
     ("encoding", "body"),
     [("", PLAIN), ("identity", PLAIN), ("gzip", gzip.compress(PLAIN)), ("deflate", zlib.compress(PLAIN))],
+    ids=["none", "identity", "gzip", "deflate"],
 )
 def test_known_encodings_come_back_whole(encoding: str, body: bytes) -> None:
     assert decompress(body, encoding, 10_000) == PLAIN
@@ -36,6 +37,7 @@ def test_known_encodings_come_back_whole(encoding: str, body: bytes) -> None:
         ("gzip", gzip.compress(PLAIN) + b"more", "bad_gzip"),
         ("gzip", gzip.compress(b"\0" * 100_000), "body_too_large"),
     ],
+    ids=["brotli", "plain", "cut", "more", "large"],  # those of the bytes would hold the time of day
 )
 def test_others_are_refused_with_their_reason(encoding: str, body: bytes, reason: str) -> None:
     with pytest.raises(BadInput) as refusal:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +18,9 @@ from agent.promql.parse import parse
 from agent.promql.values import Grid, Matcher
 from agent.telemetry.batch import Signal
 from agent.telemetry.metric_policy import MetricPolicy, MetricRule
+from agent.telemetry.samples import SampleBatch, from_sample_columns
+from agent.windows.record import Record
+from agent.windows.tenant import TenantWindow
 from tests.otlp import NOW_NS, gauge
 from tests.unit.stream.feeding import Fed
 from tests.unit.windows.metrics.building import series
@@ -47,6 +52,59 @@ def test_remote_write_reaches_the_window_and_its_source(fed: Fed) -> None:
     assert (source.source.service, source.source.instance) == ("shop", "a:80")
     assert source.rows == {"metrics": 4}
     assert fed.window.watermark_ns == NOW_NS // 10**6 * 10**6
+
+
+def rows_applied(fed: Fed, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many records were applied at once, each time, when a stream takes in the log anew."""
+    runs: list[int] = []
+    apply = TenantWindow.apply_samples
+
+    def noting(window: TenantWindow, records: Sequence[Record]) -> None:
+        runs.append(len(records))
+        apply(window, records)
+
+    monkeypatch.setattr(TenantWindow, "apply_samples", noting)
+    fed.stream = fed.restarted()
+    return runs
+
+
+def test_records_of_known_series_are_applied_together(fed: Fed, monkeypatch: pytest.MonkeyPatch) -> None:
+    for point in points(6):
+        fed.write({CPU: [point], REQUESTS: [point]})
+    apart = held(fed), fed.window.sources.states[0].rows, fed.stream.drain()[0].metrics.value.tolist()
+    assert rows_applied(fed, monkeypatch) == [1, 5]  # the first one defines the series
+    assert (held(fed), fed.window.sources.states[0].rows) == apart[:2]
+    assert fed.stream.drain()[0].metrics.value.tolist() == apart[2]
+
+
+def test_records_of_other_tenants_and_large_ones_part_the_run(
+    fed: Fed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("actors.stream.core.STEP_ROWS", 5)
+    for tenant in ("default", "other"):
+        fed.write({CPU: [(NOW_MS - 5000, 0.0)]}, tenant)
+    for i, tenant in enumerate(["default", "default", "other", "default", "default", "default"]):
+        fed.write({CPU: [(NOW_MS - 1000 + k, 0.0) for k in (2 * i, 2 * i + 1)]}, tenant)
+    assert rows_applied(fed, monkeypatch) == [1, 1, 2, 1, 2, 1]
+    assert held(fed) == {CPU: 11}
+
+
+def test_one_record_that_cannot_be_applied_takes_no_other_with_it(
+    fed: Fed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written = points(5)
+    for point in written:
+        fed.write({CPU: [point]})
+
+    def odd(columns: Mapping[str, Any]) -> SampleBatch:
+        batch = from_sample_columns(columns)
+        if batch.time_ms[0] == written[2][0]:
+            raise ValueError("odd record")
+        return batch
+
+    monkeypatch.setattr("agent.windows.tenant.from_sample_columns", odd)
+    fed.stream = fed.restarted()
+    assert (held(fed), fed.stream.left_out) == ({CPU: 4}, {"failed_records": 1})
 
 
 def test_the_detectors_are_given_what_they_watch(fed: Fed) -> None:
