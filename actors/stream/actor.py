@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
 
@@ -264,35 +265,57 @@ class SourceStream:
         )
 
     async def series(self, tenant: str, sets: MatcherSets, start_ms: int, end_ms: int) -> LabelTable:
-        self._check_ready()
+        await self._catch_up()
         return await self._queries.series(tenant, sets, start_ms, end_ms)
 
     async def label_names(self, tenant: str, sets: MatcherSets, start_ms: int, end_ms: int) -> list[str]:
-        self._check_ready()
+        await self._catch_up()
         return await self._queries.label_names(tenant, sets, start_ms, end_ms)
 
     async def label_values(
         self, tenant: str, name: str, sets: MatcherSets, start_ms: int, end_ms: int
     ) -> list[str]:
-        self._check_ready()
+        await self._catch_up()
         return await self._queries.label_values(tenant, name, sets, start_ms, end_ms)
 
     async def exemplars(self, tenant: str, sets: MatcherSets, start_ms: int, end_ms: int) -> list[Exemplars]:
-        self._check_ready()
+        await self._catch_up()
         return await self._queries.exemplars(tenant, sets, start_ms, end_ms)
 
     async def metadata(self, tenant: str) -> dict[str, dict[str, str]]:
+        await self._catch_up()
         return await self._queries.metadata(tenant)
 
     async def metric_stats(self, tenant: str, limit: int) -> dict[str, Any]:
         return await self._queries.metric_stats(tenant, limit)
 
     def _answer_queries(self) -> DirectServer:
-        queries = self._queries
+        queries, loop = self._queries, asyncio.get_running_loop()
+
+        def caught_up(answer: Callable[..., Any]) -> Callable[..., Any]:
+            def answered(*asked: Any) -> Any:
+                if self._stream.position < self._reader.durable():
+                    asyncio.run_coroutine_threadsafe(self._catch_up(), loop).result()
+                return answer(*asked)
+
+            return answered
+
         return DirectServer(
             query_socket(self._settings, self._number),
-            {"parts": queries.parts, "select": queries.select, "cancel": queries.cancel},
+            {
+                "parts": caught_up(queries.parts),
+                "select": caught_up(queries.select),
+                "cancel": queries.cancel,
+            },
         )
+
+    async def _catch_up(self) -> None:
+        """Whoever was told that samples are taken in sees them from then on. Raises ``Overloaded``."""
+        self._check_ready()
+        position = self._reader.durable()
+        if self._stream.position < position:
+            async with self._in_time(position):
+                await self.advance(position)
 
     def _publish(self, window: TenantWindow, applied: Applied) -> None:
         try:
@@ -309,10 +332,16 @@ class SourceStream:
         """Raises ``Overloaded`` when the log is not applied that far in time."""
         if position > self._target:
             self._go_to(position)
+        async with self._in_time(position):
+            while self._stream.position < position:
+                await self._applied.wait()
+
+    @asynccontextmanager
+    async def _in_time(self, position: int) -> AsyncIterator[None]:
+        """Raises ``Overloaded`` for what takes too long."""
         try:
             async with asyncio.timeout(READ_YOUR_WRITES_S):
-                while self._stream.position < position:
-                    await self._applied.wait()
+                yield
         except TimeoutError:
             raise Overloaded(
                 f"{self._progress.name} is {position - self._stream.position} bytes of log behind; ask again"

@@ -4,6 +4,9 @@ The log is transport, durability and recovery in one. It is a sequence of files 
 ``segment_bytes`` long from the start (zeros, not yet on disk), so that the reader maps a file once and sees
 what is appended. A position is absolute: the base of the file plus the offset in it; it only grows.
 
+How far it is durable stands in a page that both map, so a reader knows without being told, as soon as ``sync`` has
+returned.
+
 Guarantees: what ``sync`` returned for survives a crash of process and machine. After a crash the writer cuts
 off a torn end; whole records that were appended but not yet acknowledged may stay. The reader reads only up to
 a position that it was told, or, at its start, up to the last whole record.
@@ -18,12 +21,16 @@ import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
+
 from agent.errors import CorruptLog, NotFound, SettingsError
+from agent.telemetry.frames import I64
 from agent.windows import record
 from agent.windows.record import Record
 
 SUFFIX = ".wal"
 LOCK = "writer.lock"
+DURABLE = "durable"  # a position in eight bytes; void while no writer has opened the folder
 IOV_MAX = 1000
 
 
@@ -66,6 +73,8 @@ class LogWriter:
         self._lock = _locked(folder)
         try:
             self._recover()
+            self._durable = _shared_position(folder / DURABLE)
+            self._durable[0] = self.position
         except BaseException:
             self._unlock()
             raise
@@ -85,9 +94,10 @@ class LogWriter:
         return self.position
 
     def sync(self) -> None:
-        """Return once everything appended is on the disk."""
+        """Return once everything appended is on the disk, and readers know."""
         if self._file >= 0:
             os.fdatasync(self._file)
+            self._durable[0] = self.position
 
     def close(self) -> None:
         try:
@@ -166,6 +176,16 @@ def _locked(folder: Path) -> int:
     return lock
 
 
+def _shared_position(path: Path) -> I64:
+    """One position, as every process that maps the file sees it at that moment."""
+    file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        os.ftruncate(file, 8)
+        return np.frombuffer(mmap.mmap(file, 8), np.int64)
+    finally:
+        os.close(file)
+
+
 def sync_folder(folder: Path) -> None:
     """Make what was created, renamed or deleted in a folder outlast a failure of power."""
     file = os.open(folder, os.O_RDONLY)
@@ -187,11 +207,16 @@ class LogReader:
         self.folder = folder
         self._maps: dict[int, memoryview] = {}
         folder.mkdir(parents=True, exist_ok=True)
+        self._durable = _shared_position(folder / DURABLE)
 
     def start(self) -> int:
         """The position of the oldest record that is kept."""
         found = segments(self.folder)
         return found[0][0] if found else 0
+
+    def durable(self) -> int:
+        """Up to where the writer has synced: no request that was acknowledged lies behind it."""
+        return int(self._durable[0])
 
     def end(self) -> int:
         """The position behind the last whole record on the disk."""

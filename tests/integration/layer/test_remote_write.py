@@ -41,6 +41,17 @@ def test_both_versions_are_taken_and_say_what_was_refused(layer: Layer, otlp: st
     assert answer.text.startswith("duplicate sample for timestamp: series {__name__=")
 
 
+def test_a_sample_is_in_every_answer_from_its_acknowledgement_on(otlp: str, api: str) -> None:
+    labels = [labels_of({"__name__": "at_once", "job": f"j{i}", "instance": "a"}) for i in range(4)]
+    query = {"query": "sum(at_once)"}
+    for number in range(30):
+        at_ms = time.time_ns() // 10**6
+        body = encode_write_request([(one, [(at_ms, float(number))]) for one in labels])
+        assert post(otlp, body, V1).status_code == 204
+        found = requests.get(f"{api}/api/v1/query", params=query, timeout=10).json()
+        assert [row["value"][1] for row in found["data"]["result"]] == [str(4 * number)]
+
+
 @pytest.fixture
 def prometheus(otlp: str, tmp_path: Path) -> Iterator[str]:
     """A Prometheus that scrapes itself every second and writes to the layer."""

@@ -9,17 +9,23 @@ from typing import Any
 
 import pytest
 
+from actors.direct import DirectClient
 from actors.gateway.intake import Intake
-from actors.places import log_folder
+from actors.places import log_folder, query_socket
 from actors.stream import actor, journal
 from actors.stream.actor import SourceStream
 from actors.stream.core import Stream
 from agent.errors import Overloaded
+from agent.promql.values import Matcher
 from agent.settings import GatewaySettings, GeneralSettings, Settings, StreamSettings
 from agent.telemetry.batch import Signal
 from agent.telemetry.metric_policy import MetricPolicy, MetricRule
+from agent.telemetry.remote_write import Packed
+from agent.telemetry.remote_write_client import encode_write_request
 from agent.windows.log import LogWriter
+from agent.windows.sampleintake import SampleIntake
 from tests.otlp import NOW_NS, several, traces
+from tests.unit.windows.metrics.building import series
 
 S = 10**9
 
@@ -66,6 +72,48 @@ async def test_which_metrics_are_kept_is_asked_of_the_aggregator(
     await Running(tmp_path).stream.start()
     async with asyncio.timeout(10):
         assert (await used.get()).version == 1
+
+
+async def samples_seen(running: Running) -> int:
+    """As the aggregator asks, past Ray."""
+    matchers = [Matcher("__name__", "=", "m")]
+    client = DirectClient(query_socket(running.settings, 0), "stream-0")
+    try:
+        found = await asyncio.to_thread(
+            lambda: client.call("select", "default", matchers, 0, NOW_NS // 10**6).result()
+        )
+        return len(found.time_ms)
+    finally:
+        client.close()
+
+
+async def test_a_query_sees_every_sample_that_was_synced_before_it(tmp_path: Path) -> None:
+    running = Running(tmp_path)
+    await running.stream.start()
+    written = SampleIntake(GatewaySettings(max_future_s=10**6), 1)
+    for i in range(3):
+        sample = (NOW_NS // 10**6 - 10 + i, 1.0)
+        body = Packed(encode_write_request([(series("m", job="j"), [sample])]))
+        for _, buffers in written.take("default", [body], NOW_NS, [running.writer.position]).writes:
+            running.writer.append(buffers)
+        assert await samples_seen(running) == i
+        running.writer.sync()  # nobody tells the stream
+        assert await samples_seen(running) == i + 1
+
+
+async def test_a_query_is_refused_when_the_log_cannot_be_applied_in_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    running = Running(tmp_path)
+    await running.stream.start()
+    running.write(["cart"], 1)
+    running.writer.sync()
+    with monkeypatch.context() as patched:
+        patched.setattr(actor, "READ_YOUR_WRITES_S", 0.01)
+        async with running.stream._applying:  # as while a window is made anew
+            with pytest.raises(Overloaded, match="bytes of log behind"):
+                await samples_seen(running)
+    assert await samples_seen(running) == 0
 
 
 async def test_what_is_due_is_sealed_and_thinned(tmp_path: Path) -> None:

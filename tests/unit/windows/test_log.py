@@ -58,6 +58,24 @@ def test_a_reader_sees_what_is_appended_later(tmp_path: Path) -> None:
     assert [int(r.columns["id"][0]) for r in reader.read(seen, writer.position)] == [2]
 
 
+def test_a_reader_knows_at_once_how_far_the_log_is_synced(tmp_path: Path) -> None:
+    reader, writer = LogReader(tmp_path), LogWriter(tmp_path, SEGMENT_BYTES)
+    assert reader.durable() == 0
+    position = writer.append(entry(1))
+    assert reader.durable() == 0
+    writer.sync()
+    assert reader.durable() == position
+
+
+def test_a_new_writer_tells_where_the_log_really_ends(tmp_path: Path) -> None:
+    writer = written(tmp_path, 3)
+    kept = writer.position
+    writer._durable[0] = kept + 100
+    writer.close()
+    LogWriter(tmp_path, SEGMENT_BYTES).close()
+    assert LogReader(tmp_path).durable() == kept
+
+
 @pytest.mark.parametrize("cut", [1, 20, 60, 150])
 def test_a_torn_end_is_cut_off_and_overwritten(tmp_path: Path, cut: int) -> None:
     writer = written(tmp_path, 10)
