@@ -36,6 +36,10 @@ class ParseError(QueryError):
         return type(self), (self.message, self.query, self.position)
 
 
+def too_deep(levels: int, query: str, position: int = 0) -> ParseError:
+    return ParseError(f"nesting is too deep: at most {levels} levels are accepted", query, position)
+
+
 class ExecutionError(QueryError):
     pass
 

@@ -41,6 +41,7 @@ from agent.promql.tree import (
     At,
     Binary,
     Call,
+    Chain,
     Expr,
     MatrixSelector,
     Negation,
@@ -96,6 +97,8 @@ class Evaluation:
                 return self._negation(node, grid)
             case Binary():
                 return self._binary(node, grid)
+            case Chain():
+                return self._chain(node, grid)
             case Aggregation():
                 return self._aggregation(node, grid)
             case Call():
@@ -212,7 +215,17 @@ class Evaluation:
         return drop_now(matrix)
 
     def _binary(self, node: Binary, grid: Grid) -> Value:
-        lhs, rhs = self.evaluate(node.lhs, grid), self.evaluate(node.rhs, grid)
+        return self._combined(node, self.evaluate(node.lhs, grid), self.evaluate(node.rhs, grid))
+
+    def _chain(self, node: Chain, grid: Grid) -> Value:
+        value = self.evaluate(node.first, grid)
+        for link in node.links:
+            whole = Binary(link.op, node.first, link.rhs, link.bool_modifier, link.matching)
+            value = self._combined(whole, value, self.evaluate(link.rhs, grid))
+        return value
+
+    def _combined(self, node: Binary, lhs: Value, rhs: Value) -> Value:
+        """The value of an operator by those of its sides."""
         self.token.check()
         match lhs, rhs:
             case np.ndarray(), np.ndarray():

@@ -1,10 +1,10 @@
 """Text to a checked syntax tree: the grammar is the ``promql_parser`` package's.
 
-Around it stands a thin layer, because the package has no positions and lacks some newer constructs. The
-words of the text (``agent.promql.lex``) are bounded first. What the package does not know is taken
-out: ``anchored`` and ``smoothed`` become spaces, duration expressions a plain duration, ``</`` and
-``>/`` another comparison, underscores in numbers vanish. The package parses and checks the rest;
-then its tree and the words are walked side by side (``agent.promql.shape``), in the order of the text.
+Around it stands a thin layer, because the package has no positions, lacks some newer constructs and recurses
+natively. The words of the text (``agent.promql.lex``) are bounded first. What the package does not know is taken
+out (``agent.promql.plain``), long rows of operators are taken apart (``agent.promql.rows``, ``agent.promql.reader``).
+The package parses and checks the rest; then its tree and the words are walked side by side
+(``agent.promql.shape``), in the order of the text.
 """
 
 from __future__ import annotations
@@ -12,29 +12,28 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 
-import promql_parser
-
 from agent.promql import shape
-from agent.promql.durations import DurationParser
-from agent.promql.errors import ParseError
-from agent.promql.lex import DURATION, IDENTIFIER, NUMBER, SYMBOL, Token, tokens_of
+from agent.promql.errors import ParseError, too_deep
+from agent.promql.lex import tokens_of
 from agent.promql.matchers import fits, selects_all
+from agent.promql.reader import read
 from agent.promql.tree import (
+    MAX_LEVELS,
     SET_OPERATORS,
-    TRIMS,
     VECTOR,
     Aggregation,
     Binary,
     Call,
-    DurationExpr,
+    Chain,
     Expr,
+    Link,
     StringLiteral,
     VectorSelector,
     unwrap,
     walk,
 )
 
-_EXTENSIONS = ("anchored", "smoothed")
+_LONG_TEXT = 2048  # characters; of longer ones, whose trees may have megabytes, few are remembered
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,24 +48,17 @@ class Dialect:
 EVERYTHING = Dialect(True, True, True)
 
 
-@lru_cache(maxsize=1024)
 def parse(query: str, dialect: Dialect = EVERYTHING) -> Expr:
     """The syntax tree of a query. Raises ParseError."""
-    tokens = tokens_of(query)
-    plain, durations = _plain(query, tokens)
+    return _of_long(query, dialect) if len(query) > _LONG_TEXT else _of_short(query, dialect)
+
+
+def parse_anew(query: str, dialect: Dialect = EVERYTHING) -> Expr:
+    """``parse`` of what is worth no remembering."""
     try:
-        grammar = promql_parser.parse(plain)
-    except ValueError as error:
-        trim = next((token for token in tokens if token.text in TRIMS), None)
-        if trim and "between scalars" in str(error):
-            raise ParseError(
-                f"operator {trim.text!r} not allowed for Scalar operations", query, trim.pos
-            ) from error
-        raise ParseError(_message(str(error)), query) from error
-    try:
-        root = shape.Builder(query, tokens, durations).build_all(grammar)
+        root = read(query, tokens_of(query))
     except RecursionError:
-        raise ParseError("nesting is too deep", query) from None
+        raise too_deep(MAX_LEVELS, query) from None
     infos = [node for node in walk(root) if isinstance(node, Call) and node.name == "info"]
     exempt = {id(node.args[1]) for node in infos if node.args[1:]}
     for node in walk(root):
@@ -76,108 +68,8 @@ def parse(query: str, dialect: Dialect = EVERYTHING) -> Expr:
     return root
 
 
-def _plain(query: str, tokens: list[Token]) -> tuple[str, dict[int, tuple[DurationExpr | float, int]]]:
-    """The text as the package understands it, and the duration expressions by their first token, each with
-    the token behind it."""
-    out, copied = [], 0
-    durations: dict[int, tuple[DurationExpr | float, int]] = {}
-
-    def put(start: int, end: int, text: str) -> None:
-        nonlocal copied
-        out.append(query[copied:start])
-        out.append(text)
-        copied = end
-
-    at, braces = 0, 0
-    while at < len(tokens):
-        token = tokens[at]
-        braces += (token.text == "{") - (token.text == "}") if token.kind == SYMBOL else 0
-        if not braces and _begins_duration(tokens, at) and _is_expression(tokens, at + 1, token.text):
-            reader = DurationParser(query, tokens, at + 1)
-            value = reader.offset() if token.word() == "offset" else reader.expression()
-            durations[at + 1] = (value, reader.at)
-            put(tokens[at + 1].pos, tokens[reader.at - 1].end, " 1s ")
-            at = reader.at
-            continue
-        if braces == (token.text == "{"):
-            instead = _instead(tokens, at)
-            if instead is not None:
-                put(token.pos, token.end, instead)
-        at += 1
-    out.append(query[copied:])
-    return "".join(out), durations
-
-
-def _begins_duration(tokens: list[Token], at: int) -> bool:
-    """Whether a duration may follow a word."""
-    token = tokens[at]
-    if at + 1 == len(tokens):
-        return False
-    if token.kind == IDENTIFIER:
-        return token.word() == "offset" and at > 0
-    return token.kind == SYMBOL and (token.text == "[" or (token.text == ":" and tokens[at + 1].text != "]"))
-
-
-def _instead(tokens: list[Token], at: int) -> str | None:
-    """What the package is given for a word that it does not know."""
-    token = tokens[at]
-    if token.kind == SYMBOL and token.text in TRIMS:
-        return ">="
-    if token.kind == SYMBOL and token.text == "{" and any(one.text == "info" for one in tokens[:at]):
-        return (
-            '{x!="",'  # the labels that info() looks for may be absent; _check refuses other empty selectors
-        )
-    if token.kind == NUMBER and "_" in token.text:
-        return token.text.replace("_", "")
-    if token.kind == DURATION and _fills(tokens, at):
-        return "1"
-    if token.kind == IDENTIFIER and token.word() in _EXTENSIONS and _ends_selector(tokens, at):
-        return " "
-    return None
-
-
-def _fills(tokens: list[Token], at: int) -> bool:
-    """Whether a word is the value of a fill modifier."""
-    at -= tokens[at - 1].text in ("-", "+")
-    return at >= 2 and tokens[at - 1].text == "(" and tokens[at - 2].word() in shape.FILLS
-
-
-def _is_expression(tokens: list[Token], at: int, after: str) -> bool:
-    """Whether what begins there is more than a plain duration, signed behind ``offset``."""
-    first, signed = tokens[at], False
-    if after not in ("[", ":") and first.text in ("-", "+"):
-        at, signed = at + 1, True
-        first = tokens[min(at, len(tokens) - 1)]
-    if first.text in ("(", "-", "+") or first.word() in ("step", "range", "min_of", "max_of", "min", "max"):
-        # `offset` may be a metric's name: it then stands before an operator or a parenthesis of its own.
-        return after in ("[", ":") or signed or first.text != "+"
-    if first.kind not in (NUMBER, DURATION) or after not in ("[", ":"):
-        return False
-    return tokens[min(at + 1, len(tokens) - 1)].text not in ("]", ":")
-
-
-def _ends_selector(tokens: list[Token], at: int) -> bool:
-    """Whether a word follows a selector, so that it is a modifier of it and no metric's name."""
-    if at == 0:
-        return False
-    before = tokens[at - 1]
-    if before.kind == SYMBOL:
-        return before.text in ("]", "}", ")")
-    if before.kind == IDENTIFIER:
-        return before.word() not in ("and", "or", "unless", "atan2", "bool", "group_left", "group_right")
-    return before.kind in (NUMBER, DURATION)
-
-
-def _message(text: str) -> str:
-    """The package's words in Prometheus' phrasing where they differ."""
-    for theirs, ours in (
-        ("unknown function with name '", 'unknown function with name "'),
-        ("no expression found in input", "no expression found in input"),
-        ("invalid promql query", "unexpected token: invalid promql query"),
-    ):
-        if text.startswith(theirs):
-            return ours + text[len(theirs) :].replace("'", '"')
-    return text
+_of_short = lru_cache(maxsize=1024)(parse_anew)
+_of_long = lru_cache(maxsize=8)(parse_anew)
 
 
 def _check(node: Expr, dialect: Dialect, query: str) -> None:
@@ -190,8 +82,11 @@ def _check(node: Expr, dialect: Dialect, query: str) -> None:
             refused = f'function "{name}" is not enabled'
         case VectorSelector(extension=extension) if extension and not dialect.extended_range_selectors:
             refused = f"{extension} modifier is experimental and not enabled"
-        case Binary(matching=m) if m.fill_left is not None or m.fill_right is not None:
-            refused = _refused_fill(node, dialect)
+        case Binary(lhs=lhs):
+            refused = _refused_fill(node, lhs.type, dialect)
+        case Chain(links=links):
+            sides = zip(links, node.lefts(), strict=True)
+            refused = next(filter(None, (_refused_fill(link, left, dialect) for link, left in sides)), None)
         case Aggregation(op="count_values", param=param) if param is None or not isinstance(
             unwrap(param), StringLiteral
         ):
@@ -200,12 +95,15 @@ def _check(node: Expr, dialect: Dialect, query: str) -> None:
         raise ParseError(refused, query, node.pos)
 
 
-def _refused_fill(node: Binary, dialect: Dialect) -> str | None:
+def _refused_fill(node: Binary | Link, left: str, dialect: Dialect) -> str | None:
+    """``left`` is the type of the left side."""
+    if node.matching.fill_left is None and node.matching.fill_right is None:
+        return None
     if not dialect.fill_modifiers:
         return "binop fill modifiers are experimental and not enabled"
     if node.op in SET_OPERATORS:
         return "filling in missing series not allowed for set operators"
-    if node.lhs.type != VECTOR or node.rhs.type != VECTOR:
+    if left != VECTOR or node.rhs.type != VECTOR:
         return "filling in missing series only allowed between instant vectors"
     return None
 

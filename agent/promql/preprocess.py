@@ -4,6 +4,7 @@ step are marked, parentheses round arguments go."""
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import islice
 
 from agent.promql.durations import resolve
 from agent.promql.tree import (
@@ -12,6 +13,7 @@ from agent.promql.tree import (
     At,
     Binary,
     Call,
+    Chain,
     Expr,
     MatrixSelector,
     Negation,
@@ -93,6 +95,8 @@ def _with_totals(node: Expr, *, wanted: bool) -> Expr:
             return node
         case Binary(op=op) if op in TRIMS:
             return node
+        case Chain(links=links) if any(link.op in TRIMS for link in links):
+            return node
         case Call(name="histogram_count" | "histogram_sum" | "histogram_avg"):
             wanted = True
         case VectorSelector():
@@ -142,6 +146,8 @@ def _marked(node: Expr) -> tuple[Expr, bool]:
                 lhs=_wrapped(left) if left_steady else left,
                 rhs=_wrapped(right) if right_steady else right,
             ), False
+        case Chain():
+            return _marked_chain(node)
         case Call(name=name, args=args):
             marked = [_marked(arg) for arg in args]
             if name not in STEP_DEPENDENT and all(steady for _, steady in marked):
@@ -150,6 +156,24 @@ def _marked(node: Expr) -> tuple[Expr, bool]:
                 node, args=tuple(_wrapped(arg) if steady else arg for arg, steady in marked)
             ), False
     return node, False
+
+
+def _marked_chain(node: Chain) -> tuple[Expr, bool]:
+    first, steady = _marked(node.first)
+    rights = [_marked(link.rhs) for link in node.links]
+    links = [replace(link, rhs=rhs) for link, (rhs, _) in zip(node.links, rights, strict=True)]
+    # How many links there are before the first that depends on the step.
+    until = next((i for i, (_, same) in enumerate(rights) if not same), len(links)) if steady else 0
+    if steady and until == len(links):
+        return replace(node, first=first, links=tuple(links)), True
+    if steady:
+        (kind,) = islice(node.lefts(), until, until + 1)
+        first = _wrapped(Chain(first, tuple(links[:until]), kind) if until else first)
+    rest = [
+        replace(link, rhs=_wrapped(link.rhs)) if same else link
+        for link, (_, same) in zip(links[until:], rights[until:], strict=True)
+    ]
+    return replace(node, first=first, links=tuple(rest)), False
 
 
 def _wrapped(node: Expr) -> Expr:

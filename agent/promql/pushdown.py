@@ -29,6 +29,7 @@ from agent.promql.tree import (
     Aggregation,
     Binary,
     Call,
+    Chain,
     Expr,
     MatrixSelector,
     Negation,
@@ -37,6 +38,7 @@ from agent.promql.tree import (
     StepInvariant,
     Subquery,
     VectorSelector,
+    children,
     walk,
 )
 from agent.promql.values import Grid, Histograms, Matrix, Selection, Storage
@@ -95,6 +97,9 @@ def _travellers(node: Expr) -> Iterator[Expr]:
         case Binary(lhs=lhs, rhs=rhs):
             yield from _travellers(lhs)
             yield from _travellers(rhs)
+        case Chain():
+            for one in children(node):
+                yield from _travellers(one)
         case Call(name=name, args=args) if name != "info":  # it looks at its second argument in its own way
             for arg in args:
                 yield from _travellers(arg)
@@ -240,6 +245,13 @@ def _by_series(node: Expr) -> bool:
             sides = ((lhs, rhs), (rhs, lhs))
             return any(
                 _by_series(one) and other.type == SCALAR and _of_no_series(other) for one, other in sides
+            )
+        case Chain():
+            about = [one for one in children(node) if one.type == VECTOR]
+            return (
+                len(about) == 1
+                and _by_series(about[0])
+                and all(_of_no_series(one) for one in children(node) if one.type == SCALAR)
             )
         case Call(name=name, args=args):
             about = [arg for arg in args if arg.type in (VECTOR, MATRIX)]

@@ -8,14 +8,18 @@ range, the modifiers it does not know.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import promql_parser as grammar
 
-from agent.promql.errors import ParseError
+from agent.promql.errors import ParseError, too_deep
 from agent.promql.lex import DURATION, IDENTIFIER, TEXT, Token, duration_ms, number_of, unquote
 from agent.promql.numbers import half_away
+from agent.promql.plain import FILLS
 from agent.promql.tree import (
+    MAX_LEVELS,
+    SCALAR,
     TRIMS,
     Aggregation,
     At,
@@ -24,6 +28,7 @@ from agent.promql.tree import (
     Duration,
     DurationExpr,
     Expr,
+    Link,
     Matching,
     MatrixSelector,
     Negation,
@@ -36,12 +41,9 @@ from agent.promql.tree import (
 from agent.promql.values import Matcher
 from agent.telemetry.labels import METRIC_NAME
 
-FILLS = ("fill", "fill_left", "fill_right")
 _CARDINALITY = {"ManyToOne": "left", "OneToMany": "right"}
 _EXPERIMENTAL: dict[str, bool] = {}
 _STABLE = frozenset({"first_over_time"})  # since Prometheus 3.14, which the package does not know
-# Operators in a row nest, too. Three frames of Python a level stay within its limit of a thousand.
-_MAX_TREE = 200
 
 
 def is_experimental(function: str) -> bool:
@@ -49,25 +51,50 @@ def is_experimental(function: str) -> bool:
     return _EXPERIMENTAL.get(function, False)
 
 
+@dataclass(frozen=True, slots=True)
+class _Operator:
+    """With its modifiers."""
+
+    token: Token
+    symbol: str
+    bool_modifier: bool
+    matching: Matching
+
+
 class Builder:
-    """Of one query. ``durations`` are expressions by their first token, each with the token behind it."""
+    """Of one query. ``durations`` are expressions by their first token, each with the token behind it; ``built`` are
+    parts that are there already, of which the package saw a stand-in."""
 
     def __init__(
-        self, query: str, tokens: Sequence[Token], durations: dict[int, tuple[DurationExpr | float, int]]
+        self,
+        query: str,
+        tokens: Sequence[Token],
+        durations: Mapping[int, tuple[DurationExpr | float, int]],
+        built: Mapping[int, tuple[Expr, int]],
     ) -> None:
-        self._query, self._tokens, self._durations = query, tokens, durations
+        self._query, self._tokens, self._durations, self._built = query, tokens, durations, built
         self._at = self._depth = 0
 
-    def build_all(self, node: grammar.Expr) -> Expr:
+    def build(self, node: grammar.Expr, start: int, end: int) -> Expr:
+        """The tree of the tokens from ``start`` to before ``end``."""
+        self._at, self._depth = start, 0
         root = self._build(node)
-        if self._at != len(self._tokens):
+        if self._at != end:
             raise self._unexpected()
         return root
 
+    def link(self, node: grammar.BinaryExpr, at: int, left: str, rhs: Expr) -> Link:
+        """The operator at a token, with a right side that is there already; ``left`` is the type of the left."""
+        self._at = at
+        return self._linked(self._operator(node), left, rhs)
+
     def _build(self, node: grammar.Expr) -> Expr:
+        if self._at in self._built:
+            part, self._at = self._built[self._at]
+            return part
         self._depth += 1
-        if self._depth > _MAX_TREE:
-            raise ParseError(f"nesting is too deep: at most {_MAX_TREE} levels are accepted", self._query)
+        if self._depth > MAX_LEVELS:
+            raise too_deep(MAX_LEVELS, self._query)
         while self._peek() == "+":
             self._at += 1
         try:
@@ -119,6 +146,11 @@ class Builder:
 
     def _binary(self, node: grammar.BinaryExpr) -> Binary:
         lhs = self._build(node.lhs)
+        operator = self._operator(node)
+        link = self._linked(operator, lhs.type, self._build(node.rhs))
+        return Binary(link.op, lhs, link.rhs, link.bool_modifier, link.matching)
+
+    def _operator(self, node: grammar.BinaryExpr) -> _Operator:
         op = self._take()
         symbol = op.text if op.text in TRIMS else str(node.op)
         return_bool, fill_left, fill_right = False, None, None
@@ -131,17 +163,15 @@ class Builder:
                 fill_right = value if word != "fill_left" else fill_right
             elif self._peek() == "(":
                 self._skip_parens()
-        rhs = self._build(node.rhs)
-        made = Binary(symbol, lhs, rhs, return_bool, _matching(node, fill_left, fill_right))
-        if symbol in TRIMS:
-            self._check_trim(made, op)
-        return made
+        return _Operator(op, symbol, return_bool, _matching(node, fill_left, fill_right))
 
-    def _check_trim(self, node: Binary, op: Token) -> None:
-        if node.bool_modifier:
+    def _linked(self, operator: _Operator, left: str, rhs: Expr) -> Link:
+        op = operator.token
+        if op.text in TRIMS and operator.bool_modifier:
             raise ParseError("bool modifier can only be used on comparison operators", self._query, op.pos)
-        if node.lhs.type == node.rhs.type == "scalar":
+        if op.text in TRIMS and left == rhs.type == SCALAR:
             raise ParseError(f"operator {op.text!r} not allowed for Scalar operations", self._query, op.pos)
+        return Link(operator.symbol, rhs, operator.bool_modifier, operator.matching)
 
     def _modifier(self) -> str | None:
         """The modifier of a binary operator that stands next, taken; None for the right side."""

@@ -13,6 +13,9 @@ from agent.promql.values import Matcher
 
 SCALAR, VECTOR, MATRIX, STRING = "scalar", "vector", "matrix", "string"
 
+# No tree has more levels: whoever walks one recurses, and a level takes up to four of Python's thousand frames.
+MAX_LEVELS = 200
+
 SET_OPERATORS = frozenset({"and", "or", "unless"})
 COMPARISONS = frozenset({"==", "!=", ">", "<", ">=", "<="})
 TRIMS = frozenset({"</", ">/"})
@@ -153,7 +156,42 @@ class Binary:
 
     @property
     def type(self) -> str:
-        return SCALAR if self.lhs.type == self.rhs.type == SCALAR else VECTOR
+        return joint_type(self.lhs.type, self.rhs.type)
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """An operator with what stands right of it."""
+
+    op: str
+    rhs: Expr
+    bool_modifier: bool = False
+    matching: Matching = Matching()
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """Many binary operators in a row that group to the left, flat, so that nobody recurses over thousands of them:
+    ``first`` with the first link is the left side of the second one, and so on. ``result`` is the type of all."""
+
+    first: Expr
+    links: tuple[Link, ...]
+    result: str
+
+    @property
+    def pos(self) -> int:
+        return self.first.pos
+
+    @property
+    def type(self) -> str:
+        return self.result
+
+    def lefts(self) -> Iterator[str]:
+        """The type of the left side of each link."""
+        left = self.first.type
+        for link in self.links:
+            yield left
+            left = joint_type(left, link.rhs.type)
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,10 +238,16 @@ Expr = (
     | Call
     | Aggregation
     | Binary
+    | Chain
     | Negation
     | Paren
     | StepInvariant
 )
+
+
+def joint_type(left: str, right: str) -> str:
+    """The type of a binary operator's value, by those of its sides."""
+    return SCALAR if left == right == SCALAR else VECTOR
 
 
 def children(node: Expr) -> tuple[Expr, ...]:
@@ -214,6 +258,8 @@ def children(node: Expr) -> tuple[Expr, ...]:
             return (expr,) if param is None else (param, expr)
         case Binary(lhs=lhs, rhs=rhs):
             return (lhs, rhs)
+        case Chain(first=first, links=links):
+            return (first, *(link.rhs for link in links))
         case Subquery(expr=expr) | Negation(expr=expr) | Paren(expr=expr) | StepInvariant(expr=expr):
             return (expr,)
         case MatrixSelector(selector=selector):
@@ -237,6 +283,9 @@ def with_children(node: Expr, change: Callable[[Expr], Expr]) -> Expr:
             return replace(node, expr=change(expr), param=None if param is None else change(param))
         case Binary(lhs=lhs, rhs=rhs):
             return replace(node, lhs=change(lhs), rhs=change(rhs))
+        case Chain(first=first, links=links):
+            changed_links = tuple(replace(link, rhs=change(link.rhs)) for link in links)
+            return replace(node, first=change(first), links=changed_links)
         case MatrixSelector(selector=selector):
             changed = change(selector)
             return replace(node, selector=changed) if isinstance(changed, VectorSelector) else node

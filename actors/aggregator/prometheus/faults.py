@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from actors.aggregator.prometheus.syntax import parameter_types
 from agent.promql.errors import ParseError
 from agent.promql.lex import IDENTIFIER, SYMBOL, TEXT, Token, tokens_of, unquote
-from agent.promql.parse import parse
+from agent.promql.parse import parse_anew
 from agent.promql.tree import MATRIX, VECTOR
 
 MAX_WORDS = 200
@@ -101,7 +101,7 @@ def _open(tokens: Sequence[Token]) -> list[str]:
 def _refusal(text: str) -> str | None:
     """Why the grammar does not take a text; None where it does, whatever else is wrong with it."""
     try:
-        parse.__wrapped__(text)
+        parse_anew(text)
     except ParseError as error:
         wrong = (_SYNTAX, "unexpected", "no expression", "unclosed", "bad number", "nesting", "too many")
         return error.message if any(one in error.message for one in wrong) else None
@@ -133,7 +133,7 @@ def _argument(error: ParseError, tokens: Sequence[Token], wanted: str, name: str
 
 def _type(query: str, words: Sequence[Token]) -> str:
     try:
-        return parse.__wrapped__(query[words[0].pos : words[-1].end]).type
+        return parse_anew(query[words[0].pos : words[-1].end]).type
     except ParseError:
         return ""
 
@@ -163,7 +163,7 @@ def _same_errors(error: ParseError, tokens: Sequence[Token]) -> Iterator[Sequenc
                 break
         words = tokens[i : j + 1]
         try:
-            parse.__wrapped__(error.query[words[0].pos : words[-1].end])
+            parse_anew(error.query[words[0].pos : words[-1].end])
         except ParseError as refused:
             if refused.message == error.message:
                 yield words

@@ -13,9 +13,11 @@ from agent.promql.tree import (
     At,
     Binary,
     Call,
+    Chain,
     Duration,
     DurationExpr,
     Expr,
+    Link,
     MatrixSelector,
     Negation,
     NumberLiteral,
@@ -29,6 +31,9 @@ from agent.promql.values import Matcher
 from agent.telemetry.labels import METRIC_NAME
 
 LINE = 100
+MAX_LEVEL = (
+    500  # where a row of operators would go deeper, it is laid out flat: the text grows with their square
+)
 _LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*", re.ASCII)
 _METRIC = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*", re.ASCII)
 _UNITS = (
@@ -57,6 +62,8 @@ def pretty(node: Expr, level: int = 0) -> str:
         case Binary():
             lhs, rhs = pretty(node.lhs, level + 1), pretty(node.rhs, level + 1)
             return f"{lhs}\n{indent}{_operator(node)}\n{rhs}"
+        case Chain():
+            return _pretty_chain(node, level)
         case Call(name=name, args=args) if args:
             inner = ",\n".join(pretty(arg, level + 1) for arg in args)
             return f"{indent}{name}(\n{inner}\n{indent})"
@@ -85,12 +92,38 @@ def one_line(node: Expr) -> str:
             return f"{_head(node)}({f'{one_line(param)}, ' if param is not None else ''}{one_line(expr)})"
         case Binary(lhs=lhs, rhs=rhs):
             return f"{one_line(lhs)} {_operator(node)} {one_line(rhs)}"
+        case Chain(first=first, links=links):
+            return one_line(first) + "".join(f" {_operator(link)} {one_line(link.rhs)}" for link in links)
         case Negation(expr=expr):
             return f"-{one_line(expr)}"
         case Paren(expr=expr):
             return f"({one_line(expr)})"
         case StepInvariant(expr=expr):
             return one_line(expr)
+
+
+def _pretty_chain(node: Chain, level: int) -> str:
+    """Every link stands one level deeper than the next one; the beginning that fits goes in one line."""
+    if level + len(node.links) > MAX_LEVEL:
+        return _pretty_flat(node, level)
+    begun, done = one_line(node.first), 0
+    for link in node.links:
+        longer = f"{begun} {_operator(link)} {one_line(link.rhs)}"
+        if len(longer.encode()) > LINE:
+            break
+        begun, done = longer, done + 1
+    deepest = level + len(node.links) - done
+    out = ["  " * deepest + begun if done else pretty(node.first, deepest)]
+    for deeper, link in zip(range(deepest, level, -1), node.links[done:], strict=True):
+        out += ["  " * (deeper - 1) + _operator(link), pretty(link.rhs, deeper)]
+    return "\n".join(out)
+
+
+def _pretty_flat(node: Chain, level: int) -> str:
+    out = [pretty(node.first, level + 1)]
+    for link in node.links:
+        out += ["  " * level + _operator(link), pretty(link.rhs, level + 1)]
+    return "\n".join(out)
 
 
 def metric_name(matchers: tuple[Matcher, ...]) -> str:
@@ -198,7 +231,7 @@ def _head(node: Aggregation) -> str:
     return f"{node.op} by ({_labels(node.labels)}) " if node.labels else node.op
 
 
-def _operator(node: Binary) -> str:
+def _operator(node: Binary | Link) -> str:
     matching, out = node.matching, node.op + (" bool" if node.bool_modifier else "")
     if matching.labels or matching.on or matching.group:
         out += f" {'on' if matching.on else 'ignoring'} ({_labels(matching.labels)})"

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
+from typing import ParamSpec, TypeVar
 
 import orjson
 from aiohttp import web
@@ -37,9 +38,12 @@ from agent.promql.parse import EVERYTHING, Dialect, parse
 from agent.promql.tree import MATRIX, STRING, Expr
 from agent.promql.values import Histograms, Matrix, Selection
 
+P = ParamSpec("P")
+T = TypeVar("T")
+
 TRUNCATED = "results truncated due to limit"
 _TOO_DEEP = "the query is nested too deeply to be shown"
-_LONG_TEXT = 2000  # characters; the parse of a longer one is not for the event loop
+_LONG_TEXT = 2000  # characters; what is made of longer ones is not for the event loop
 _NOT_OF_A_RANGE = {MATRIX: "range vector", STRING: "string"}
 
 
@@ -94,7 +98,7 @@ async def exemplars(doors: Doors, request: web.Request, form: Form) -> Reply:
 async def format_query(doors: Doors, request: web.Request, form: Form) -> Reply:
     root = await _parsed(form.one("query"), EVERYTHING)
     try:
-        return Reply(pretty(root))
+        return Reply(await _computed(form.one("query"), pretty, root))
     except RecursionError:
         raise invalid_parameter("query", _TOO_DEEP) from None
 
@@ -102,7 +106,7 @@ async def format_query(doors: Doors, request: web.Request, form: Form) -> Reply:
 async def parse_query(doors: Doors, request: web.Request, form: Form) -> Reply:
     root = await _parsed(form.one("query"), EVERYTHING)
     try:
-        return Reply(Rendered(orjson.dumps(tree_json(root)), iter(()), b"", 0))
+        return Reply(Rendered(await _computed(form.one("query"), _tree_text, root), iter(()), b"", 0))
     except (RecursionError, orjson.JSONEncodeError):
         raise invalid_parameter("query", _TOO_DEEP) from None
 
@@ -161,12 +165,21 @@ def _first_series(selection: Selection, limit: int) -> Selection:
 
 async def _parsed(text: str, dialect: Dialect) -> Expr:
     try:
-        if len(text) > _LONG_TEXT:
-            return await asyncio.to_thread(parse, text, dialect)
-        return parse(text, dialect)
+        return await _computed(text, parse, text, dialect)
     except ParseError as error:
-        told = str(located(error)) if text else f"unknown position: {error}"
+        told = str(await _computed(text, located, error)) if text else f"unknown position: {error}"
         raise invalid_parameter("query", told) from None
+
+
+async def _computed(query: str, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """What a function makes of a query, beside the event loop where that may take a while."""
+    if len(query) > _LONG_TEXT:
+        return await asyncio.to_thread(function, *args, **kwargs)
+    return function(*args, **kwargs)
+
+
+def _tree_text(root: Expr) -> bytes:
+    return orjson.dumps(tree_json(root))
 
 
 def _options(doors: Doors, form: Form) -> QueryOptions:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import orjson
+
 from actors.aggregator.prometheus.printing import go_float, metric_name
 from agent.promql.tree import (
     SET_OPERATORS,
@@ -12,9 +14,11 @@ from agent.promql.tree import (
     At,
     Binary,
     Call,
+    Chain,
     Duration,
     DurationExpr,
     Expr,
+    Link,
     MatrixSelector,
     Negation,
     NumberLiteral,
@@ -97,18 +101,35 @@ def tree_json(node: Expr | None) -> Any:
             }
         case Binary():
             return _binary(node)
+        case Chain():
+            return _chain(node)
         case Call():
             return {"type": "call", "func": _function(node), "args": [tree_json(arg) for arg in node.args]}
 
 
+def _chain(node: Chain) -> orjson.Fragment:
+    """Nested as deeply as it is long, so it is written by hand: the encoder refuses some hundreds of levels."""
+    before, after = list[bytes](), list[bytes]()
+    for link, left in zip(node.links, node.lefts(), strict=True):
+        head, tail = orjson.dumps(_link(link, left)).split(b'"lhs":null', 1)
+        before.append(head + b'"lhs":')
+        after.append(tail)
+    return orjson.Fragment(b"".join([*reversed(before), orjson.dumps(tree_json(node.first)), *after]))
+
+
 def _binary(node: Binary) -> dict[str, Any]:
-    between_vectors = node.lhs.type == node.rhs.type == VECTOR
+    return {**_link(node, node.lhs.type), "lhs": tree_json(node.lhs)}
+
+
+def _link(node: Binary | Link, left: str) -> dict[str, Any]:
+    """All of a binary operator but its left side, for which there is a place."""
+    between_vectors = left == node.rhs.type == VECTOR
     matching = node.matching
     card = "many-to-many" if node.op in SET_OPERATORS else _CARDINALITIES[matching.group]
     return {
         "type": "binaryExpr",
         "op": node.op,
-        "lhs": tree_json(node.lhs),
+        "lhs": None,
         "rhs": tree_json(node.rhs),
         "matching": {
             "card": card,

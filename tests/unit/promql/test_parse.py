@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from time import perf_counter
 
 import pytest
 
@@ -14,6 +15,7 @@ from agent.promql.tree import (
     At,
     Binary,
     Call,
+    Chain,
     DurationExpr,
     MatrixSelector,
     Negation,
@@ -92,26 +94,69 @@ def test_positions_are_those_of_the_words() -> None:
         ("a[10000000000y]", "duration out of range"),
         ("1 </ 2", "not allowed for Scalar operations"),
         ("(" * 10_000 + "1" + ")" * 10_000, "nesting is too deep"),
-        ("-" * 10_000 + "a", "too many operators"),
-        ("+".join(["1"] * 10_000), "too many operators"),
-        ("+".join(["a"] * 700), "nesting is too deep"),
+        ("-" * 10_000 + "a", "nesting is too deep: at most 200"),
+        ("-" * 10_000 + "1", "nesting is too deep: at most 200"),
+        ("^".join(["1"] * 10_000), "nesting is too deep: at most 200"),
+        ("^".join(["1"] * 300), "nesting is too deep: at most 200"),
+        ("a[" + "-" * 10_000 + "1m]", "nesting is too deep: at most 200"),
+        ("+".join(["1"] * 20_002), "too many operators: 20001, at most 20000"),
         ("a" * 300_000, "query is too long"),
     ],
-    ids=lambda text: text[:20],
+    ids=lambda text: text[:30],
 )
 def test_error(text: str, message: str) -> None:
     with pytest.raises(ParseError, match=message.replace("(", r"\(").replace("$", r"\$")):
         parse(text)
 
 
+def test_thousands_of_operators() -> None:
+    begun = perf_counter()
+    tree = parse(" - ".join(["a"] * 5_001))
+    assert isinstance(tree, Chain)
+    assert (len(tree.links), tree.type, tree.pos) == (5_000, "vector", 0)
+    assert perf_counter() - begun < 5
+
+
+@pytest.mark.parametrize("text", ["(" * 10_000 + "1" + ")" * 10_000, "-" * 10_000 + "1", "1^" * 10_000 + "1"])
+def test_what_is_too_deep_is_refused_at_once(text: str) -> None:
+    begun = perf_counter()
+    with pytest.raises(ParseError):
+        parse(text)
+    assert perf_counter() - begun < 5
+
+
+def test_trees_of_short_queries_are_remembered() -> None:
+    assert parse("a + 1 == 2") is parse("a + 1 == 2")
+
+
 @pytest.mark.parametrize(
     "text",
-    ["limitk(1, a)", "info(a)", "rate(a[1m] anchored)", "a + fill(0) b", "sort_by_label(a)"],
+    [
+        "limitk(1, a)",
+        "info(a)",
+        "rate(a[1m] anchored)",
+        "a + fill(0) b",
+        "sort_by_label(a)",
+        "a + 1" + " * 1 + fill(0) b" * 20,
+    ],
 )
 def test_features_are_off_by_default(text: str) -> None:
     parse(text)
     with pytest.raises(ParseError, match="enable"):
         parse(text, Dialect())
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("1 + fill(0) a", "only allowed between instant vectors"),
+        ("a or fill(0) b", "not allowed for set operators"),
+    ],
+)
+@pytest.mark.parametrize("behind", ["", " + a" * 20, " or a" * 20])
+def test_fill_needs_two_vectors(text: str, message: str, behind: str) -> None:
+    with pytest.raises(ParseError, match=message):
+        parse(text + behind)
 
 
 @pytest.mark.parametrize(

@@ -37,6 +37,9 @@ def told(query: str) -> str:
         ),
         ('a + foo{x="y", b=~"["}', "1:19: parse error: illegal regex for ["),
         ("1 + topk(foo)", "1:5: parse error: wrong number of arguments"),
+        ("1 + " * 20 + "* 2", '1:81: parse error: unexpected "*"'),
+        ("1 + " * 20 + "(2 +)", '1:85: parse error: unexpected ")"'),
+        ("1 + " * 20, "1:81: parse error: unexpected end of input"),
     ],
 )
 def test_places(query: str, text: str) -> None:

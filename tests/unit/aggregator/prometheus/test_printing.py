@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import pytest
 
-from actors.aggregator.prometheus.printing import go_float, one_line, pretty, quoted
+from actors.aggregator.prometheus.printing import MAX_LEVEL, go_float, one_line, pretty, quoted
 from agent.promql.parse import parse
+from agent.promql.tree import Chain
+from tests.promql.expressions import nested
 
 LONG = "a_rather_long_name_of_a_metric_that_takes_its_room"
 
@@ -64,6 +66,36 @@ def test_calls_and_parentheses_are_laid_out() -> None:
             ")",
         ]
     )
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        " + ".join(["1"] * 20),
+        " + ".join(["1"] * 60),
+        " + on (b) ".join([LONG] * 20),
+        " / ignoring (c) group_right (d) ".join([LONG] * 20),
+        f"sum({LONG}{{job='cart', instance='1', region='eu-north-1'}} + {LONG})" + " == bool 1" * 20,
+        "a * (b" + f" - on (x) {LONG}" * 20 + ")" + " * (c + d)" * 20,
+    ],
+)
+def test_a_long_row_is_laid_out_as_nested_operators(query: str) -> None:
+    tree = parse(query)
+    assert isinstance(tree, Chain)
+    assert pretty(tree) == pretty(nested(tree))
+    assert one_line(tree) == one_line(nested(tree))
+
+
+def test_a_row_goes_so_deep_and_is_flat_where_it_would_go_deeper() -> None:
+    deepest = pretty(parse("a" * 100 + " + b" * MAX_LEVEL)).split("\n")
+    assert deepest[:2] == ["  " * MAX_LEVEL + "a" * 100, "  " * (MAX_LEVEL - 1) + "+"]
+    flat = pretty(parse("(a" + " + b" * (MAX_LEVEL + 1) + ")")).split("\n")
+    assert flat[:5] == ["(", "    a", "  +", "    b", "  +"]
+
+
+def test_thousands_of_operators_stay_what_they_are() -> None:
+    tree = parse("a" + " + b * c" * 2_500)
+    assert parse(pretty(tree)) == tree
 
 
 @pytest.mark.parametrize(

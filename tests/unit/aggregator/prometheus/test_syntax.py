@@ -2,10 +2,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import orjson
 import pytest
 
 from actors.aggregator.prometheus.syntax import tree_json
 from agent.promql.parse import parse
+from agent.promql.tree import Chain
+from tests.promql.expressions import nested
 
 NO_TIME = {"timestamp": None, "startOrEnd": None}
 PLAIN = {"offset": 0, "offsetExpr": None, **NO_TIME, "anchored": False, "smoothed": False}
@@ -77,3 +80,24 @@ def test_a_computed_range() -> None:
     shown = tree("foo[5m+1m]")
     assert shown["range"] == 0
     assert shown["rangeExpr"]["op"] == "+"
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "1" + " + 1" * 60,
+        "1" + " + 1" * 20 + " - a",
+        "a" + " == bool on (b) group_left (c) d" * 20,
+        "a" + " or (b" + " + fill (2) c" * 20 + ")" + " or d" * 20,
+    ],
+)
+def test_a_long_row_is_nested(query: str) -> None:
+    root = parse(query)
+    assert isinstance(root, Chain)
+    assert orjson.loads(orjson.dumps(tree_json(root))) == tree_json(nested(root))
+
+
+def test_thousands_of_operators() -> None:
+    text = orjson.dumps(tree_json(parse("a" + " + b" * 5_000)))
+    assert text.startswith(b'{"type":"binaryExpr","op":"+","lhs":{"type":"binaryExpr"')
+    assert (text.count(b'"lhs":{"type":"binaryExpr"'), text.count(b"{")) == (4_999, text.count(b"}"))
