@@ -56,6 +56,11 @@ RAY_ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_enable_worker_prestart": "0",
     "RAY_prestart_worker_first_driver": "0",
+    # The log monitor looks for new files ten times a second, to pass their lines on to a driver that wants none.
+    "RAY_LOG_MONITOR_MANY_FILES_THRESHOLD": "0",
+    "LOG_NAME_UPDATE_INTERVAL_S": "10",
+    # Every actor tells the dashboard each second which of its methods ran.
+    "RAY_task_events_report_interval_ms": "10000",
 }
 
 
