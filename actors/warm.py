@@ -27,6 +27,7 @@ NS = 1_000_000_000
 START_NS = 1_700_000_000 * NS
 SERVICES = ("front", "cart")
 MINUTES = 6
+NO_MATTER = 1_000_000  # rows a second, never reached
 CUMULATIVE: Any = 2  # AGGREGATION_TEMPORALITY_CUMULATIVE
 
 
@@ -105,7 +106,8 @@ def _fed(minutes: int) -> Iterator[tuple[int, Stream]]:
     from agent.windows.sampleintake import SampleIntake
 
     with tempfile.TemporaryDirectory() as folder:
-        intake, samples = Intake(GatewaySettings(), 1), SampleIntake(GatewaySettings(), 1)
+        settings = GatewaySettings(max_rows_per_source_per_s=NO_MATTER)  # the limit has kernels too
+        intake, samples = Intake(settings, 1), SampleIntake(settings, 1)
         writer = LogWriter(Path(folder), 1 << 20)
         stream = Stream(0, StreamSettings(), LogReader(Path(folder)))
         for minute in range(minutes):

@@ -100,6 +100,15 @@ class GatewaySettings:
     max_series_per_source: int = setting(
         500_000, "Prometheus series of one job and instance; new ones beyond are refused.", low=1
     )
+    max_rows_per_source_per_s: int = setting(
+        0,
+        "Samples, spans and log records a second of one source (job and instance, or service and instance of a resource), "
+        "a minute's worth at once; what is beyond is told to come back (429, RESOURCE_EXHAUSTED; Prometheus does where "
+        "`retry_on_http_429` is set). 0 is no limit.",
+        low=0,
+        high=100_000_000,
+        unit="rows",
+    )
     max_labels: int = setting(
         128, "Labels of one Prometheus series; one with more is refused.", low=1, high=1000
     )

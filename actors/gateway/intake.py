@@ -1,8 +1,9 @@
 """What the gateway does with a body, free of transport: decode, screen, split by owning stream.
 
 A body that is malformed or too large is refused whole (``BadInput``); rows that are out of bounds are
-refused one by one and told to the sender as a partial success. Nothing here touches the disk or the net.
-Bodies are taken in several threads at once.
+refused one by one and told to the sender as a partial success. A body with a source over its rate is refused whole
+(``RateLimited``): a sender repeats nothing of a partial success, and a batch that is refused for now it does repeat.
+Nothing here touches the disk or the net. Bodies are taken in several threads at once.
 """
 
 from __future__ import annotations
@@ -11,18 +12,21 @@ import re
 import threading
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
+from actors.gateway.room import RateLimited
 from agent.errors import Malformed, TooLarge
 from agent.settings import GatewaySettings
+from agent.telemetry.allowance import Allowances
 from agent.telemetry.batch import Batch, Reject, Signal, columns, drop_rejected, take_blocks
 from agent.telemetry.otlp_attributes import resource_attributes
 from agent.telemetry.otlp_logs import decode_logs
 from agent.telemetry.otlp_metrics import decode_metrics
 from agent.telemetry.otlp_spans import decode_spans
+from agent.telemetry.remote_write_labels import Fault
 from agent.telemetry.samples import SAMPLES
 from agent.telemetry.screen import Limits, screen
 from agent.telemetry.source import Source
@@ -36,6 +40,7 @@ Decoder = Callable[[bytes], Any]
 TENANT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,63}")
 TENANT_IDLE_NS = 3600 * 10**9  # who sent nothing for so long gives the place to another
 MAX_REMEMBERED_RESOURCES = 100_000
+RATE_LIMITED = Fault.RATE_LIMITED.reason  # what rows are counted under, whichever protocol brings them
 DECODERS: Mapping[Signal, Decoder] = {
     Signal.SPANS: decode_spans,
     Signal.LOGS: decode_logs,
@@ -74,21 +79,28 @@ class Intake:
             max_row_bytes=settings.max_row_bytes,
         )
         self._seen_ns: dict[str, int] = {}  # when each tenant sent last
-        self._owners: dict[tuple[str, bytes], int] = {}
+        self._owners: dict[tuple[str, bytes], tuple[Source, int]] = {}
+        self._allowances = (
+            Allowances[Source](settings.max_rows_per_source_per_s)
+            if settings.max_rows_per_source_per_s
+            else None
+        )
         self._lock = threading.Lock()
         self.counts = Counts()
 
     def accept(self, signal: Signal, body: bytes, tenant: str, now_ns: int) -> Accepted:
-        """What is to be written for a body. Raises ``BadInput``."""
+        """What is to be written for a body. Raises ``BadInput`` or ``RateLimited``."""
         self._check(body, tenant)
         batch, rejected = drop_rejected(screen(DECODERS[signal](body), now_ns, self._limits))
+        rows = self._rows_by_source(batch, tenant) if self._allowances else {}
         with self._lock:
             self._admit(tenant, now_ns)
+            self._spend(rows, now_ns)
             self.counts.requests += 1
             self.counts.bytes += len(body)
             self.counts.accepted[signal.value] += len(batch)
-            for reject, rows in rejected.items():
-                self.counts.refused[reject.reason] += rows
+            for reject, n in rejected.items():
+                self.counts.refused[reject.reason] += n
         return Accepted(len(batch), rejected, tuple(self._records(signal, batch, tenant, now_ns)))
 
     def refuse(self, reason: str) -> None:
@@ -139,24 +151,46 @@ class Intake:
                 )
         self._seen_ns[tenant] = now_ns
 
+    def _rows_by_source(self, batch: Any, tenant: str) -> Counter[Source]:
+        """How many rows a body has of each source."""
+        rows: Counter[Source] = Counter()
+        for block, n in enumerate(np.bincount(batch.block).tolist()):
+            if n:
+                rows[self._owner(batch, block, tenant)[0]] += n
+        return rows
+
+    def _spend(self, rows: Mapping[Source, int], now_ns: int) -> None:
+        """Take the rows from what their sources may send, or none of them and raise ``RateLimited``."""
+        short = self._allowances.spend(rows, now_ns) if self._allowances else None
+        if short is None:
+            return
+        self.counts.refused[RATE_LIMITED] += sum(rows.values())
+        source = short.source
+        raise RateLimited(
+            f"service {source.service!r}, instance {source.instance!r} sends more rows a second than are accepted "
+            "(gateway.max_rows_per_source_per_s): send the body again later",
+            short.wait_ns / 1e9,
+        )
+
     def _records(self, signal: Signal, batch: Any, tenant: str, now_ns: int) -> list[tuple[int, Buffers]]:
         if not len(batch):
             return []
         present = np.unique(batch.block)
-        owners = np.asarray([self._owner(batch, int(block), tenant) for block in present])
+        owners = np.asarray([self._owner(batch, int(block), tenant)[1] for block in present])
         writes = []
         for stream in np.unique(owners).tolist():
             part = take_blocks(batch, present[owners == stream])
             writes.append((stream, record.encode(signal.value, tenant, len(part), now_ns, columns(part))))
         return writes
 
-    def _owner(self, batch: Batch, block: int, tenant: str) -> int:
+    def _owner(self, batch: Batch, block: int, tenant: str) -> tuple[Source, int]:
+        """The source of a block, as far as it counts for the rate, and the stream that owns it."""
         off, length = int(batch.resource_off[block]), int(batch.resource_len[block])
         key = tenant, batch.raw[off : off + length].tobytes()
         found = self._owners.get(key)
         if found is None:
             source = Source.of(resource_attributes(batch.raw, off, length), tenant)
-            found = owner(source.placement_key, self._streams)
+            found = replace(source, version="", node=""), owner(source.placement_key, self._streams)
             if len(self._owners) >= MAX_REMEMBERED_RESOURCES:
                 self._owners = {}  # another thread may still read the old one
             self._owners[key] = found

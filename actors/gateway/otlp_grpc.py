@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
@@ -16,7 +17,7 @@ from actors.gateway.otlp_http import (
     Take,
     shows,
 )
-from actors.gateway.room import Room, Starting
+from actors.gateway.room import RateLimited, Room, Starting
 from agent.errors import BadInput, Overloaded, SettingsError, TooLarge
 from agent.settings import GatewaySettings
 from agent.telemetry.batch import Signal
@@ -82,7 +83,8 @@ def _export(settings: GatewaySettings, signal: Signal, room: Room, take: Take, r
             refuse(OVERLOADED)
             await context.abort(grpc.StatusCode.UNAVAILABLE, error.message)
         except Overloaded as error:
-            refuse(OVERLOADED)
+            if not isinstance(error, RateLimited):
+                refuse(OVERLOADED)
             details = (("grpc-status-details-bin", come_again(error)),)
             await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, error.message, details)
         return encode_partial_success(signal, rejected, as_json=False)
@@ -93,7 +95,7 @@ def _export(settings: GatewaySettings, signal: Signal, room: Room, take: Take, r
 def come_again(error: Overloaded) -> bytes:
     """google.rpc.Status with a RetryInfo: without one a sender takes RESOURCE_EXHAUSTED as final and drops
     the body (OTLP specification 1.x, section OTLP/gRPC failures)."""
-    seconds = min(100, max(1, round(error.retry_after_s)))  # one byte as a varint
+    seconds = min(100, max(1, math.ceil(error.retry_after_s)))  # one byte as a varint
     delay = _field(1, b"\x08" + bytes([seconds]))
     detail = _field(3, _field(1, RETRY_INFO) + _field(2, delay))
     return encode_status(RESOURCE_EXHAUSTED, error.message, as_json=False) + detail

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import hmac
+import math
 import zlib
 from collections.abc import Awaitable, Callable, Mapping
 
 from aiohttp import web
 
-from actors.gateway.room import Room, work
+from actors.gateway.room import RateLimited, Room, work
 from agent.errors import BadInput, Malformed, Overloaded, TooLarge, Unsupported
 from agent.settings import GatewaySettings
 from agent.telemetry.batch import Reject, Signal
@@ -79,10 +80,13 @@ def otlp_app(settings: GatewaySettings, room: Room, take: Take, refuse: Refuse) 
         except BadInput as error:
             refuse(error.reason)
             return _refusal(content_type, error)
+        except RateLimited as error:
+            return _error(
+                content_type, 429, RESOURCE_EXHAUSTED, error.message, retry_after(error.retry_after_s)
+            )
         except Overloaded as error:
             refuse(OVERLOADED)
-            headers = {"Retry-After": str(max(1, round(error.retry_after_s)))}
-            return _error(content_type, 503, UNAVAILABLE, error.message, headers)
+            return _error(content_type, 503, UNAVAILABLE, error.message, retry_after(error.retry_after_s))
         return web.Response(
             body=encode_partial_success(PATHS[request.path], rejected, as_json=content_type == JSON),
             content_type=content_type,
@@ -131,6 +135,11 @@ async def read_body(request: web.Request, settings: GatewaySettings) -> bytes:
 def _refusal(content_type: str, error: BadInput) -> web.Response:
     status = {TooLarge: 413, Unsupported: 415}.get(type(error), 400)
     return _error(content_type, status, INVALID_ARGUMENT, error.message, {})
+
+
+def retry_after(seconds: float) -> dict[str, str]:
+    """The header; in whole seconds, and not before it is time."""
+    return {"Retry-After": str(max(1, math.ceil(seconds)))}
 
 
 def _error(

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
-from actors.gateway.otlp_http import OVERLOADED, Refuse, read_body
+from actors.gateway.otlp_http import OVERLOADED, Refuse, read_body, retry_after
 from actors.gateway.room import Room
 from agent.errors import BadInput, Overloaded, TooLarge, Unsupported
 from agent.settings import GatewaySettings
@@ -40,15 +40,18 @@ def add_remote_write(
             return web.Response(status=status, text=error.message + "\n")
         except Overloaded as error:
             refuse(OVERLOADED)
-            headers = {"Retry-After": str(max(1, round(error.retry_after_s)))}
-            return web.Response(status=503, text=error.message + "\n", headers=headers)
+            return web.Response(
+                status=503, text=error.message + "\n", headers=retry_after(error.retry_after_s)
+            )
         return _answer(version, outcome)
 
     app.router.add_post(PATH, handle)
 
 
 def _answer(version: Version, outcome: Outcome) -> web.Response:
-    """204, or 400 where samples were refused: the others are written, and none must be sent again."""
+    """204; 400 where samples were refused: the others are written, and none must be sent again; 429 where some are
+    left for the rate of their source, whatever else was refused: then the whole body is to be sent again (remote
+    write 2.0, section Retries on Partial Writes). The headers say what was written this time."""
     headers = {}
     if version is Version.V2:
         written = {
@@ -57,6 +60,10 @@ def _answer(version: Version, outcome: Outcome) -> web.Response:
             "Exemplars": outcome.exemplars,
         }
         headers = {WRITTEN.format(kind): str(n) for kind, n in written.items()}
+    if outcome.later is not None:
+        text = "; ".join(filter(None, (outcome.later.message, outcome.message)))
+        headers |= retry_after(outcome.later.after_s)
+        return web.Response(status=429, text=text + "\n", headers=headers)
     if outcome.message:
         return web.Response(status=400, text=outcome.message + "\n", headers=headers)
     return web.Response(status=204, headers=headers)

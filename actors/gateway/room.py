@@ -19,6 +19,10 @@ class Starting(Overloaded):
     """The logs are not open yet."""
 
 
+class RateLimited(Overloaded):
+    """A source sends more than it may. Its rows are counted by who raises this, not as overload."""
+
+
 class Room:
     """Bytes of request bodies in hand, at most ``max_bytes``."""
 

@@ -52,6 +52,7 @@ class Fault(IntEnum):
     HISTOGRAM_COUNT_MISMATCH = 22
     BAD_EXEMPLAR = 23
     BAD_METADATA = 24
+    RATE_LIMITED = 25
 
     @property
     def reason(self) -> str:
@@ -86,6 +87,8 @@ FAULT_SENTENCES = {
     "observations found in the buckets",
     Fault.BAD_EXEMPLAR: "invalid exemplar",
     Fault.BAD_METADATA: "invalid metadata",
+    Fault.RATE_LIMITED: "job and instance send more rows a second than are accepted "
+    "(gateway.max_rows_per_source_per_s), send the body again later",
 }
 
 # Rows of ``limits``.

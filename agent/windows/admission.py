@@ -32,9 +32,11 @@ from agent.windows.seriestable import (
     TICK_SHIFT,
 )
 
-# Columns of ``counts``: what was written, then what was refused, by Fault.
+# Columns of ``counts``: what was written, then what was refused, by Fault, then in how long to come again with what
+# was left for the rate of its source.
 WRITTEN_SAMPLES, WRITTEN_HISTOGRAMS, WRITTEN_EXEMPLARS, EQUAL_SAMPLES, FAULTS = range(5)
-COUNT_COLUMNS = FAULTS + len(Fault)
+WAIT_NS = FAULTS + len(Fault)
+COUNT_COLUMNS = WAIT_NS + 1
 # Rows of ``room`` and ``used``, a column a stream.
 SERIES_ROOM, SAMPLE_ROOM, DEFINE_ROOM, RAW_ROOM = range(4)
 # ``bounds``

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from agent.telemetry.remote_write_scan import TEXT_LEN, TEXT_OFF
 from agent.windows.admission import (
     EQUAL_SAMPLES,
     FAULTS,
+    WAIT_NS,
     WRITTEN_EXEMPLARS,
     WRITTEN_HISTOGRAMS,
     WRITTEN_SAMPLES,
@@ -25,10 +26,18 @@ QUIET = (Fault.BAD_EXEMPLAR, Fault.BAD_METADATA)  # counted, but no reason to re
 
 
 @dataclass(frozen=True, slots=True)
+class Later:
+    """Something of a body is left for the rate of its source: it is to be sent again, the whole body."""
+
+    after_s: float
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
 class Outcome:
     """What became of one body. ``error`` refuses it whole; ``refused`` counts single samples, and ``message``
     names those that the sender must hear of. ``samples`` counts those that were known already among the written ones, as Prometheus does;
-    ``equal`` are these alone."""
+    ``equal`` are these alone. What ``later`` leaves is in ``refused`` too, though not for good."""
 
     samples: int = 0
     histograms: int = 0
@@ -36,21 +45,29 @@ class Outcome:
     equal: int = 0
     refused: dict[Fault, int] = field(default_factory=dict)
     message: str = ""
+    later: Later | None = None
     error: BadInput | None = None
+
+    def after(self, message: str) -> Outcome:
+        """With what was said of the body when it came before."""
+        return replace(self, message="; ".join(filter(None, (message, self.message))))
 
 
 def outcome(scan: Scan, counts: I64, examples: I64, error: BadInput | None) -> Outcome:
     """Of one body: its row of ``counts``, and of ``examples`` series and sample of the first of a fault."""
     if error is not None:
         return Outcome(error=error)
-    refused, message = {}, ""
+    refused, message, later = {}, "", None
     if counts[FAULTS:].any():
         refused = {fault: int(counts[FAULTS + fault]) for fault in Fault if counts[FAULTS + fault]}
-        message = "; ".join(
-            _sentence(scan, fault, n, int(examples[0, fault]), int(examples[1, fault]))
+        said = {
+            fault: _sentence(scan, fault, n, int(examples[0, fault]), int(examples[1, fault]))
             for fault, n in refused.items()
             if fault not in QUIET
-        )
+        }
+        if Fault.RATE_LIMITED in said:
+            later = Later(int(counts[WAIT_NS]) / 1e9, said.pop(Fault.RATE_LIMITED))
+        message = "; ".join(said.values())
     return Outcome(
         samples=int(counts[WRITTEN_SAMPLES]),
         histograms=int(counts[WRITTEN_HISTOGRAMS]),
@@ -58,6 +75,7 @@ def outcome(scan: Scan, counts: I64, examples: I64, error: BadInput | None) -> O
         equal=int(counts[EQUAL_SAMPLES]),
         refused=refused,
         message=message,
+        later=later,
     )
 
 

@@ -25,7 +25,7 @@ import numpy as np
 
 from agent.errors import BadInput
 from agent.settings import GatewaySettings
-from agent.telemetry.frames import I32, I64
+from agent.telemetry.frames import I32, I64, Bool
 from agent.telemetry.remote_write import Packed, Scan
 from agent.telemetry.remote_write_labels import Fault, canonical
 from agent.telemetry.remote_write_scan import ROW, TEXT_LEN
@@ -45,6 +45,7 @@ from agent.windows.hashindex import SeenSet
 from agent.windows.refusals import Outcome, outcome
 from agent.windows.sampleparts import NO_PARTS, SEEN_METADATA, Parts, judge_parts
 from agent.windows.seriestable import GENERATION_MASK, TICK_MASK, TICK_S, SeriesTable
+from agent.windows.sourcerate import SourceRate
 
 Buffers = list[bytes | memoryview]
 
@@ -65,7 +66,11 @@ class _Tenant:
     """The series of a tenant, and for each stream the generation of its definitions."""
 
     def __init__(self, name: str, streams: int, settings: GatewaySettings, positions: Sequence[int]) -> None:
-        self.table = SeriesTable(name, streams, settings.max_series, settings.max_series_per_source)
+        rate = settings.max_rows_per_source_per_s
+        self.rate = SourceRate(rate) if rate else None
+        self.table = SeriesTable(
+            name, streams, settings.max_series, settings.max_series_per_source, rated=rate > 0
+        )
         self.generations = np.ones(streams, np.int64)
         self.since = np.asarray(positions, np.int64)
         self.defined_bytes = np.zeros(streams, np.int64)
@@ -126,7 +131,10 @@ class SampleIntake:
             np.zeros((len(bodies), COUNT_COLUMNS), np.int64),
             np.full((2, len(bodies), len(Fault)), -1, np.int64),
         )
-        slots = self._slots(group)
+        rate = known.rate
+        settled = rate.settled(scan, bodies) if rate else None
+        slots = self._slots(group, settled)
+        owed = rate.limit(known.table, scan, slots, now_ns, group.counts, group.examples) if rate else None
         columns = self._admit(group, slots)
         histograms = np.zeros(len(columns.series_hash), np.int32)
         parts = self._parts(group, slots, columns, histograms) if scan.parts.shape[1] else None
@@ -141,6 +149,8 @@ class SampleIntake:
             outcome(scan, group.counts[number], group.examples[:, number], refused.get(number))
             for number in range(len(bodies))
         ]
+        if rate and owed is not None:
+            outcomes = rate.remember(scan, bodies, outcomes, owed)
         return Taken(tuple(writes), tuple(outcomes))
 
     def _tenant(self, name: str, now_ns: int, positions: Sequence[int]) -> _Tenant:
@@ -153,14 +163,22 @@ class SampleIntake:
         found.turn(positions)
         return found
 
-    def _slots(self, group: _Group) -> I64:
-        """The slots of the scanned series; those that are new are entered, if they are in order."""
+    def _slots(self, group: _Group, settled: Bool | None) -> I64:
+        """The slots of the scanned series; those that are new are entered, if they are in order. A series that is
+        settled has none."""
         scan, known = self._scan, group.tenant
         slots = np.empty(len(scan.hashes), np.int64)
-        found = scan.series[ROW]
-        unknown = known.table.locate(found, scan.hashes, known.generations, slots)
-        if not len(unknown):
-            return slots
+        unknown = known.table.locate(scan.series[ROW], scan.hashes, known.generations, slots)
+        if settled is not None:
+            unknown = unknown[~settled[unknown]]
+        if len(unknown):
+            self._enter(group, unknown, slots)
+        if settled is not None:
+            slots[settled] = -1
+        return slots
+
+    def _enter(self, group: _Group, unknown: I64, slots: I64) -> None:
+        scan, known = self._scan, group.tenant
         scan.make_text_room(int(scan.series[TEXT_LEN, unknown].sum()))
         raw_hashes, place = np.empty((2, len(unknown)), np.uint64)
         faults = np.zeros(len(unknown), np.uint8)
@@ -169,11 +187,10 @@ class SampleIntake:
             scan.cursor, known.table.seed,
         )  # fmt: skip
         known.table.register(scan.hashes, raw_hashes, place, unknown, faults, group.now_ns // 10**9)
-        found[:] = -1
-        known.table.locate(found, scan.hashes, known.generations, slots)
+        scan.series[ROW] = -1
+        known.table.locate(scan.series[ROW], scan.hashes, known.generations, slots)
         slots[unknown[faults != 0]] = -1
         note_faults(unknown, faults, scan.series, group.counts, group.examples)
-        return slots
 
     def _bounds(self, now_ns: int) -> I64:
         settings, now_ms = self._settings, now_ns // 10**6

@@ -10,6 +10,9 @@ costs what its cache misses cost:
 of its definition (24), in use (bit 63). A row whose alias bit is set stands for labels that came in another form
 than the canonical one (unsorted, with empty values); its second word is the hash of the canonical form.
 
+``places`` says for each row what decided its owner, ``sources`` how many series each place has and, where the rate
+of a source is limited, ``buckets`` what each may still send (``agent.telemetry.allowance``).
+
 ``sequence`` and ``sequence_place`` belong to ``agent.telemetry.remote_write_scan``: in which order the series come.
 
 Which stream owns a series is decided by rendezvous hashing, as in ``agent.windows.placement``, over the hash of
@@ -21,6 +24,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+from agent.telemetry.allowance import BUCKET_COLUMNS
 from agent.telemetry.frames import I64, U8, U64
 from agent.telemetry.hashing import mix, slot_of
 from agent.telemetry.labels import hash_labels
@@ -82,7 +86,7 @@ def locate(rows, found, hashes, generations, slots, unknown):  # type: ignore[no
 
 
 @njit(cache=True, nogil=True)
-def _source(sources, place):  # type: ignore[no-untyped-def]
+def source_of(sources, place):  # type: ignore[no-untyped-def]
     """The slot of a place in the table of sources (hash, number of series); its own, or a free one."""
     mask = np.uint64(len(sources) - 1)
     slot = place & mask
@@ -101,7 +105,7 @@ def register(rows, places, sources, used, limits, streams, tick, hashes, raw_has
         key = hashes[unknown[u]]
         slot = slot_of(rows, key)
         if rows[slot, 3] == 0:
-            source = _source(sources, place[u])
+            source = source_of(sources, place[u])
             if used[1] >= limits[0] or sources[source, 1] >= np.uint64(limits[1]):
                 faults[u] = _MANY_SERIES if used[1] >= limits[0] else _MANY_OF_SOURCE
                 continue
@@ -141,7 +145,7 @@ def _move(old, old_places, rows, places, sources, used, tick, idle):  # type: ig
         slot = slot_of(rows, old[i, 0])
         rows[slot] = old[i]
         places[slot] = old_places[i]
-        source = _source(sources, old_places[i])
+        source = source_of(sources, old_places[i])
         if sources[source, 1] == 0:
             used[2] += 1
         sources[source, 0] = old_places[i]
@@ -150,11 +154,26 @@ def _move(old, old_places, rows, places, sources, used, tick, idle):  # type: ig
         used[1] += 1
 
 
-class SeriesTable:
-    """``max_series`` bounds the series, ``max_per_source`` those of one job and instance. Not thread-safe."""
+@njit(cache=True, nogil=True)
+def _move_buckets(old, old_buckets, sources, buckets):  # type: ignore[no-untyped-def]
+    """Take along the buckets of the sources that are still there."""
+    for i in range(len(old)):
+        if old[i, 1] == 0:
+            continue
+        source = source_of(sources, old[i, 0])
+        if sources[source, 1] != 0:
+            buckets[source] = old_buckets[i]
 
-    def __init__(self, tenant: str, streams: int, max_series: int, max_per_source: int) -> None:
+
+class SeriesTable:
+    """``max_series`` bounds the series, ``max_per_source`` those of one job and instance; ``rated`` tells whether
+    the sources have buckets. Not thread-safe."""
+
+    def __init__(
+        self, tenant: str, streams: int, max_series: int, max_per_source: int, *, rated: bool
+    ) -> None:
         self.seed = np.uint64(hash_labels(tenant.encode()))
+        self._rated = rated
         self._streams = streams
         self._limits = np.asarray([max_series, max_per_source], np.int64)
         self._purged_tick = -1
@@ -169,8 +188,9 @@ class SeriesTable:
             self.rows.nbytes
             + self.sequence.nbytes
             + self.sequence_place.nbytes
-            + self._places.nbytes
-            + self._sources.nbytes
+            + self.places.nbytes
+            + self.sources.nbytes
+            + self.buckets.nbytes
         )
 
     def locate(self, found: I64, hashes: U64, generations: I64, slots: I64) -> I64:
@@ -187,7 +207,7 @@ class SeriesTable:
         tick = now_s // TICK_S & TICK_MASK
         self._make_room(2 * len(unknown), tick)
         register(
-            self.rows, self._places, self._sources, self._used, self._limits, self._streams, np.uint64(tick),
+            self.rows, self.places, self.sources, self._used, self._limits, self._streams, np.uint64(tick),
             hashes, raw_hashes, place, unknown, faults,
         )  # fmt: skip
 
@@ -196,16 +216,17 @@ class SeriesTable:
         near = len(self) + wanted // 2 > int(self._limits[0]) and self._purged_tick != tick
         if near or (int(self._used[0]) + wanted) * 3 > 2 * len(self.rows):
             self._purged_tick = tick
-            old, places = self.rows, self._places
+            old, places, sources, buckets = self.rows, self.places, self.sources, self.buckets
             self._empty(max(SMALLEST, 1 << (2 * (len(self) + wanted) - 1).bit_length()))
-            _move(
-                old, places, self.rows, self._places, self._sources, self._used, np.uint64(tick), IDLE_TICKS
-            )
+            _move(old, places, self.rows, self.places, self.sources, self._used, np.uint64(tick), IDLE_TICKS)
+            if self._rated:
+                _move_buckets(sources, buckets, self.sources, self.buckets)
 
     def _empty(self, size: int) -> None:
         self.rows = np.zeros((size, 4), np.uint64)
         self.sequence = np.zeros((size, 2), np.uint64)
         self.sequence_place = np.zeros(size, np.int32)
-        self._places = np.zeros(size, np.uint64)
-        self._sources = np.zeros((size, 2), np.uint64)
+        self.places = np.zeros(size, np.uint64)
+        self.sources = np.zeros((size, 2), np.uint64)
+        self.buckets = np.zeros((size if self._rated else 0, BUCKET_COLUMNS), np.int64)
         self._used = np.zeros(3, np.int64)

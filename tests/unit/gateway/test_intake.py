@@ -5,13 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from actors.gateway.intake import Intake
+from actors.gateway.intake import RATE_LIMITED, Intake
+from actors.gateway.room import RateLimited
 from agent.errors import BadInput, Malformed
 from agent.settings import GatewaySettings
 from agent.telemetry.batch import Reject, Signal
+from agent.telemetry.remote_write_labels import Fault
 from agent.windows import record
-from tests.otlp import NOW_NS, logs, several, traces
+from agent.windows.refusals import Outcome
+from tests.otlp import NOW_NS, gauge, logs, several, traces
 
 
 def intake(streams: int = 4, **changed: Any) -> Intake:
@@ -106,3 +110,77 @@ def test_many_resources_are_forgotten_and_owned_the_same(monkeypatch: pytest.Mon
 
 def test_an_empty_body_is_nothing_to_write() -> None:
     assert intake().accept(Signal.LOGS, b"", "default", NOW_NS).writes == ()
+
+
+def spans(n: int, service: str = "cart") -> bytes:
+    return traces(service, range(1, n + 1), NOW_NS)
+
+
+def limited() -> Intake:
+    """With nothing left of what service ``cart`` may send at once."""
+    door = intake(max_rows_per_source_per_s=1)
+    door.accept(Signal.SPANS, spans(60), "default", NOW_NS)
+    return door
+
+
+@pytest.mark.parametrize(
+    ("signal", "body"),
+    [
+        (Signal.SPANS, spans(3)),
+        (Signal.LOGS, logs("cart", ["a", "b", "c"], NOW_NS)),
+        (Signal.METRICS, gauge("cart", "m", [1.0, 2.0, 3.0], NOW_NS)),
+        (Signal.SPANS, several([spans(1, "front"), spans(2)])),
+    ],
+    ids=["spans", "logs", "metrics", "with another service"],
+)
+def test_a_body_of_a_source_over_its_rate_is_refused_whole_and_gets_in_when_told(
+    signal: Signal, body: bytes
+) -> None:
+    door = limited()
+    with pytest.raises(RateLimited, match=r"'cart'.*gateway\.max_rows_per_source_per_s") as refusal:
+        door.accept(signal, body, "default", NOW_NS)
+    assert door.counts.refused == {RATE_LIMITED: 3}
+    later_ns = NOW_NS + round(refusal.value.retry_after_s * 1e9)
+    assert door.accept(signal, body, "default", later_ns).rows == 3
+
+
+@pytest.mark.parametrize(
+    ("service", "tenant"), [("front", "default"), ("cart", "other")], ids=["service", "tenant"]
+)
+def test_other_sources_go_on(service: str, tenant: str) -> None:
+    assert limited().accept(Signal.SPANS, spans(60, service), tenant, NOW_NS).rows == 60
+
+
+def test_a_source_has_one_bucket_whatever_its_version() -> None:
+    door, blocks = intake(max_rows_per_source_per_s=1), []
+    for version in ("1", "2"):
+        request = ExportTraceServiceRequest.FromString(spans(31))
+        attributes = request.resource_spans[0].resource.attributes
+        attributes.add(key="service.version").value.string_value = version
+        blocks.append(request.SerializeToString())
+    door.accept(Signal.SPANS, blocks[0], "default", NOW_NS)
+    with pytest.raises(RateLimited):
+        door.accept(Signal.SPANS, blocks[1], "default", NOW_NS)
+
+
+def test_rows_that_are_refused_anyway_cost_nothing() -> None:
+    door = intake(max_rows_per_source_per_s=1)
+    for _ in range(3):
+        door.accept(Signal.SPANS, traces("cart", range(1, 60), NOW_NS + 10**15), "default", NOW_NS)
+    assert door.accept(Signal.SPANS, spans(60), "default", NOW_NS).rows == 60
+
+
+def test_a_body_that_must_come_again_is_counted_as_turned_away_only() -> None:
+    door = limited()
+    before = door.counts.requests, door.counts.bytes, door.counts.accepted["spans"]
+    body = several([spans(2), traces("cart", [9], NOW_NS + 10**15)])
+    with pytest.raises(RateLimited):
+        door.accept(Signal.SPANS, body, "default", NOW_NS)
+    assert (door.counts.requests, door.counts.bytes, door.counts.accepted["spans"]) == before
+    assert door.counts.refused == {RATE_LIMITED: 2}
+
+
+def test_remote_write_counts_its_rows_under_the_same_reason() -> None:
+    door = limited()
+    door.count_samples(Outcome(samples=1, refused={Fault.RATE_LIMITED: 3}), 10)
+    assert (door.counts.refused, door.counts.accepted["samples"]) == ({RATE_LIMITED: 3}, 1)

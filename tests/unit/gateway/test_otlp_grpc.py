@@ -9,7 +9,7 @@ from google.rpc.error_details_pb2 import RetryInfo  # type: ignore[import-untype
 from google.rpc.status_pb2 import Status  # type: ignore[import-untyped]
 
 from actors.gateway.otlp_grpc import come_again, otlp_server
-from actors.gateway.room import Room, Starting
+from actors.gateway.room import RateLimited, Room, Starting
 from agent.errors import Malformed, Overloaded, TooLarge
 from agent.settings import GatewaySettings
 from tests.unit.gateway.test_otlp_http import Taker
@@ -32,20 +32,21 @@ async def export(taker: Taker, room: Room | None = None) -> grpc.StatusCode:
 
 
 @pytest.mark.parametrize(
-    ("error", "code", "reason"),
+    ("error", "code", "refused"),
     [
-        (Overloaded("behind"), grpc.StatusCode.RESOURCE_EXHAUSTED, "overloaded"),
-        (Starting("starting"), grpc.StatusCode.UNAVAILABLE, "overloaded"),
-        (Malformed("odd", "no protobuf"), grpc.StatusCode.INVALID_ARGUMENT, "odd"),
-        (TooLarge("big", "too large"), grpc.StatusCode.RESOURCE_EXHAUSTED, "big"),
+        (Overloaded("behind"), grpc.StatusCode.RESOURCE_EXHAUSTED, {"overloaded": 1}),
+        (Starting("starting"), grpc.StatusCode.UNAVAILABLE, {"overloaded": 1}),
+        (Malformed("odd", "no protobuf"), grpc.StatusCode.INVALID_ARGUMENT, {"odd": 1}),
+        (TooLarge("big", "too large"), grpc.StatusCode.RESOURCE_EXHAUSTED, {"big": 1}),
+        (RateLimited("too many rows"), grpc.StatusCode.RESOURCE_EXHAUSTED, {}),  # by the intake, in rows
     ],
 )
 async def test_each_refusal_has_its_code_and_is_counted(
-    error: Exception, code: grpc.StatusCode, reason: str
+    error: Exception, code: grpc.StatusCode, refused: dict[str, int]
 ) -> None:
     taker = Taker(error)
     assert await export(taker) == code
-    assert taker.refused == {reason: 1}
+    assert taker.refused == refused
 
 
 async def test_a_full_room_is_resource_exhausted() -> None:
@@ -55,8 +56,11 @@ async def test_a_full_room_is_resource_exhausted() -> None:
     assert await export(taker, room) == grpc.StatusCode.OK
 
 
-def test_senders_are_told_when_to_come_again() -> None:
-    status = Status.FromString(come_again(Overloaded("behind", retry_after_s=5)))
+@pytest.mark.parametrize(
+    ("after_s", "told_s"), [(5, 5), (4.1, 5), (0.001, 1), (0, 1), (99.5, 100), (40_000, 100)]
+)
+def test_senders_are_told_when_to_come_again(after_s: float, told_s: int) -> None:
+    status = Status.FromString(come_again(Overloaded("behind", retry_after_s=after_s)))
     info = RetryInfo()
     assert status.details[0].Unpack(info)
-    assert (status.code, status.message, info.retry_delay.seconds) == (8, "behind", 5)
+    assert (status.code, status.message, info.retry_delay.seconds) == (8, "behind", told_s)

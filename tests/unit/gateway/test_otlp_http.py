@@ -9,8 +9,8 @@ from collections import Counter
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
-from actors.gateway.otlp_http import PROTOBUF, decompress, otlp_app, shows
-from actors.gateway.room import Room
+from actors.gateway.otlp_http import PROTOBUF, decompress, otlp_app, retry_after, shows
+from actors.gateway.room import RateLimited, Room
 from agent.errors import BadInput, Overloaded
 from agent.secret import Secret
 from agent.settings import GatewaySettings
@@ -95,6 +95,17 @@ async def test_too_much_waiting_is_come_again_later_and_counted() -> None:
     taker = Taker(Overloaded("the write-ahead log is behind"))
     assert await post(taker, PLAIN) == 503
     assert taker.refused == {"overloaded": 1}
+
+
+async def test_a_source_over_its_rate_is_too_many_requests_and_counted_by_whoever_says_so() -> None:
+    taker = Taker(RateLimited("too many rows", 7))
+    assert await post(taker, PLAIN) == 429
+    assert taker.refused == {}
+
+
+@pytest.mark.parametrize(("after_s", "told"), [(7, "7"), (6.1, "7"), (0.001, "1"), (0, "1")])
+def test_senders_are_told_to_come_in_whole_seconds_and_not_too_early(after_s: float, told: str) -> None:
+    assert retry_after(after_s) == {"Retry-After": told}
 
 
 @pytest.mark.parametrize(("shown", "status"), [("Bearer right", 200), ("Bearer wrong", 401), ("", 401)])

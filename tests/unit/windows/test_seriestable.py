@@ -7,7 +7,7 @@ import pytest
 
 from agent.telemetry.frames import I64, U64
 from agent.telemetry.remote_write_labels import Fault
-from agent.windows.seriestable import IDLE_TICKS, STREAM_MASK, TICK_S, SeriesTable, owner_of
+from agent.windows.seriestable import IDLE_TICKS, STREAM_MASK, TICK_S, SeriesTable, owner_of, source_of
 
 GENERATIONS: I64 = np.zeros(4, np.int64)
 START_S = 1_700_000_000
@@ -30,8 +30,13 @@ def found(table: SeriesTable, hashes: U64) -> int:
     )
 
 
-def table(max_series: int = 1 << 20, max_per_source: int = 1 << 20) -> SeriesTable:
-    return SeriesTable("t", 4, max_series, max_per_source)
+def table(max_series: int = 1 << 20, max_per_source: int = 1 << 20, *, rated: bool = False) -> SeriesTable:
+    return SeriesTable("t", 4, max_series, max_per_source, rated=rated)
+
+
+def bucket(table: SeriesTable, place: np.uint64) -> I64:
+    found: I64 = table.buckets[source_of(table.sources, place)]
+    return found
 
 
 def test_what_was_entered_is_found_whatever_the_table_grew_to() -> None:
@@ -76,3 +81,25 @@ def test_idle_series_make_room_for_new_ones_and_others_stay() -> None:
     enter(made, young, np.full(40, 7, np.uint64), later_s)
     assert enter(made, new, np.full(50, 7, np.uint64), later_s) == [0] * 50
     assert (found(made, old), found(made, young), found(made, new), len(made)) == (0, 40, 50, 90)
+
+
+def test_buckets_go_with_their_sources_when_the_table_grows() -> None:
+    made, hashes = table(rated=True), keys(1000)
+    enter(made, hashes)
+    for k, place in enumerate(hashes):
+        bucket(made, place)[:] = k + 1
+    enter(made, keys(50_000, seed=1))
+    assert [bucket(made, place)[0] for place in hashes] == list(range(1, 1001))
+
+
+def test_a_source_that_was_idle_begins_with_a_bucket_of_its_own() -> None:
+    made, (old, new) = table(max_series=1, rated=True), keys(2)
+    enter(made, np.asarray([old]))
+    bucket(made, old)[:] = 7
+    enter(made, np.asarray([new]), now_s=START_S + (IDLE_TICKS + 1) * TICK_S)
+    assert bucket(made, new).tolist() == [0, 0, 0]
+
+
+def test_without_a_limit_there_are_no_buckets() -> None:
+    assert table().buckets.nbytes == 0
+    assert table(rated=True).nbytes > table().nbytes
