@@ -26,14 +26,25 @@ def partial_sums(value, present, group, total, lost, count):  # type: ignore[no-
     first."""
     for i in range(len(group)):
         g = group[i]
-        for j in range(value.shape[1]):
-            if not present[i, j]:
-                continue
-            if count[g, j] == 0:
-                total[g, j] = value[i, j]
-            else:
-                total[g, j], lost[g, j] = kahan(value[i, j], total[g, j], lost[g, j])
-            count[g, j] += 1
+        _add_row(value[i], present[i], total[g], lost[g], count[g])
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _add_row(value, present, total, lost, count):  # type: ignore[no-untyped-def]
+    """``kahan`` at every step that is present; without a branch, so that the processor takes several at once."""
+    for j in range(len(value)):
+        x, old, rest = value[j], total[j], lost[j]
+        fresh = old + x
+        larger = abs(old) >= abs(x)
+        big, small = (old if larger else x), (x if larger else old)
+        taken = rest + ((big - fresh) + small)
+        taken = 0.0 if np.isinf(fresh) else taken
+        first = count[j] == 0
+        fresh, taken = (x if first else fresh), (rest if first else taken)
+        total[j] = fresh if present[j] else old
+        lost[j] = taken if present[j] else rest
+    for j in range(len(value)):
+        count[j] += present[j]
 
 
 @njit(cache=True, nogil=True)

@@ -8,9 +8,12 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from agent.promql.aggregate import aggregate
 from agent.promql.annotations import Annotations
+from agent.promql.groupkernels import kahan, partial_sums
 from agent.promql.tree import Aggregation, NumberLiteral, VectorSelector
 from agent.promql.values import Grid, Matrix
 from agent.telemetry.labels import LabelTable
@@ -33,6 +36,18 @@ def result_of(op: str, matrix: Matrix, param: float | None = None) -> Matrix:
     node = Aggregation(op, VectorSelector(()), literal, ("g",))
     values = None if param is None else np.full(matrix.value.shape[1], param)
     return aggregate(node, matrix, values, GRID, Annotations("x"))
+
+
+@given(st.lists(st.tuples(st.floats(), st.booleans()), min_size=1, max_size=30))
+def test_partial_sums_are_those_of_one_addition_after_the_other(column: list[tuple[float, bool]]) -> None:
+    value, there = (np.array(one).reshape(-1, 1) for one in zip(*column, strict=True))
+    total, lost, count = np.zeros((1, 1)), np.zeros((1, 1)), np.zeros((1, 1), np.int64)
+    partial_sums(value, there, np.zeros(len(value), np.int64), total, lost, count)
+    expected, rest = 0.0, 0.0
+    for k, x in enumerate(value[there].tolist()):
+        expected, rest = kahan(x, expected, rest) if k else (x, 0.0)
+    assert np.array([expected, rest]).tobytes() == np.array([total[0, 0], lost[0, 0]]).tobytes()
+    assert count[0, 0] == there.sum()
 
 
 def plain_max(values: list[float]) -> float:
