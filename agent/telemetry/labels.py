@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numba import njit
 
 from agent.telemetry.frames import I32, I64
 from agent.telemetry.hashing import hash_bytes
@@ -137,28 +138,27 @@ class LabelTable:
 
     def group(self) -> tuple[I64, LabelTable]:
         """``(group of each set, the distinct sets)``; groups are numbered by their first appearance."""
-        keys = np.zeros(len(self), np.int64)
+        keys, kinds = np.zeros(len(self), np.int64), 1
         for k in range(len(self.names)):
-            column = self.codes[:, k].astype(np.int64) + 1
-            if column.any():
-                keys = np.unique(keys * (int(column.max()) + 1) + column, return_inverse=True)[1].reshape(-1)
-        _, first, inverse = np.unique(keys, return_index=True, return_inverse=True)
-        order = np.argsort(first, kind="stable")
-        number = np.empty(len(order), np.int64)
-        number[order] = np.arange(len(order))
-        return number[inverse.reshape(-1)], self.take(first[order])
+            used, place = codes_in_use(self.codes[:, k])
+            if len(used):
+                keys, kinds = keys * (len(used) + 1) + (place + 1), kinds * (len(used) + 1)
+            if _is_sparse(kinds, len(keys)):
+                found, keys = np.unique(keys, return_inverse=True)
+                keys, kinds = keys.reshape(-1), len(found)
+        group, first = _by_first(keys, kinds)
+        return group, self.take(first)
 
     def compacted(self) -> LabelTable:
         """The same sets with only the names and values in use: what travels between processes."""
         names, codes, values = [], [], []
         for k, name in enumerate(self.names):
-            used, inverse = np.unique(self.codes[:, k], return_inverse=True)
-            absent = int(len(used) > 0 and used[0] < 0)
-            if len(used) == absent:
+            used, place = codes_in_use(self.codes[:, k])
+            if not len(used):
                 continue
             names.append(name)
-            codes.append(inverse.reshape(-1).astype(np.int32) - np.int32(absent))
-            values.append(tuple(self.values[k][code] for code in used[absent:].tolist()))
+            codes.append(place.astype(np.int32))
+            values.append(tuple(self.values[k][code] for code in used.tolist()))
         stacked = np.stack(codes, axis=1) if codes else np.empty((len(self), 0), np.int32)
         return LabelTable(tuple(names), stacked, tuple(values))
 
@@ -188,10 +188,45 @@ def concat_tables(tables: Sequence[LabelTable]) -> LabelTable:
     return LabelTable(names, codes, tuple(values))
 
 
+def codes_in_use(codes: I32) -> tuple[I64, I64]:
+    """``(the codes in use, ascending, the place among them of each row's)``, -1 for -1."""
+    top = int(codes.max(initial=-1)) + 1
+    if _is_sparse(top, len(codes)):
+        found, inverse = np.unique(codes.astype(np.int64), return_inverse=True)
+        absent = int(len(found) > 0 and found[0] < 0)
+        return found[absent:], inverse.reshape(-1) - absent
+    seen = np.zeros(top + 1, np.bool_)  # the last is for -1
+    seen[codes] = True
+    used = np.flatnonzero(seen[:top])
+    place = np.full(top + 1, -1, np.int64)
+    place[used] = np.arange(len(used))
+    return used, place[codes]
+
+
+def _is_sparse(kinds: int, rows: int) -> bool:
+    """Whether rows are so few for so many kinds that sorting is cheaper than a table of these."""
+    return kinds > 8 * rows + 4096
+
+
+@njit(cache=True, nogil=True)
+def _by_first(keys, kinds):  # type: ignore[no-untyped-def]
+    """``(the number of each key by its first appearance, where the first of each number is)``; keys are below ``kinds``."""
+    number = np.full(kinds, -1, np.int64)
+    out, first = np.empty(len(keys), np.int64), np.empty(len(keys), np.int64)
+    count = 0
+    for i in range(len(keys)):
+        if number[keys[i]] < 0:
+            number[keys[i]] = count
+            first[count] = i
+            count += 1
+        out[i] = number[keys[i]]
+    return out, first[:count].copy()
+
+
 def _recoded(codes: I32, values: Sequence[str], known: dict[str, int]) -> I32:
-    used, inverse = np.unique(codes, return_inverse=True)
-    fresh = [known.setdefault(values[code], len(known)) if code >= 0 else -1 for code in used.tolist()]
-    return np.asarray(fresh, np.int32)[inverse.reshape(-1)]
+    used, place = codes_in_use(codes)
+    fresh = [known.setdefault(values[code], len(known)) for code in used.tolist()]
+    return np.asarray([*fresh, -1], np.int32)[place]  # the last is for -1
 
 
 def _text(tag: int, text: str) -> bytes:

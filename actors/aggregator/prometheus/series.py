@@ -20,7 +20,7 @@ from actors.aggregator.prometheus.histograms import histogram_points
 from actors.aggregator.prometheus.words import load8, store8
 from agent.promql.values import STALE_NAN_BITS, Matrix, Selection
 from agent.telemetry.frames import I32, I64, U8
-from agent.telemetry.labels import LabelTable
+from agent.telemetry.labels import LabelTable, codes_in_use
 from agent.telemetry.native import FloatHistogram
 
 PIECE_CELLS = 1 << 17
@@ -61,28 +61,13 @@ def fragments(table: LabelTable) -> Fragments:
     texts: list[bytes] = []
     ids = np.empty(table.codes.shape, np.int32)
     for k, name in enumerate(table.names):
-        used, place = _used(table.codes[:, k])
+        used, place = codes_in_use(table.codes[:, k])
         prefix, values = json_text(name) + b":", table.values[k]
         ids[:, k] = np.where(place < 0, -1, place + len(texts))
         texts += [prefix + json_text(values[code]) for code in used.tolist()]
     offsets = np.zeros(len(texts) + 1, np.int64)
     np.cumsum([len(text) for text in texts], out=offsets[1:])
     return Fragments(ids, _padded(b"".join(texts)), offsets)
-
-
-def _used(codes: I32) -> tuple[I64, I64]:
-    """``(the codes in use, the place among them of each row's)``, -1 for -1."""
-    top = int(codes.max(initial=-1)) + 1
-    if top > 8 * len(codes) + 4096:  # few rows of a large window: sorting is cheaper than a table
-        found, inverse = np.unique(codes.astype(np.int64), return_inverse=True)
-        absent = int(len(found) > 0 and found[0] < 0)
-        return found[absent:], inverse.reshape(-1) - absent
-    seen = np.zeros(top + 1, np.bool_)  # the last is for -1
-    seen[codes] = True
-    used = np.flatnonzero(seen[:top]).astype(np.int64)
-    place = np.full(top + 1, -1, np.int64)
-    place[used] = np.arange(len(used))
-    return used, place[codes]
 
 
 def json_text(text: str) -> bytes:

@@ -54,6 +54,13 @@ def test_groups_are_the_distinct_sets_in_order(sets: list[Labels]) -> None:
     assert distinct.rows() == list(dict.fromkeys(sets))
 
 
+def test_few_rows_of_many_values_are_grouped_as_well() -> None:
+    every = LabelTable.of([(("a", str(i)), ("b", str(i % 7000))) for i in range(20_000)])
+    group, distinct = every.take([19_000, 5000, 19_000, 12_000]).group()
+    assert group.tolist() == [0, 1, 0, 2]
+    assert distinct.compacted().values == (("5000", "12000", "19000"), ("5000",))
+
+
 def test_columns_are_kept_dropped_and_replaced() -> None:
     table = LabelTable.of([(("a", "1"), ("b", "2")), (("b", "3"),)])
     assert table.keep(["a", "z"]).rows() == [(("a", "1"),), ()]
