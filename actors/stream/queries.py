@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from actors.stream.core import Stream
@@ -60,9 +60,7 @@ class Queries:
 
     def select(self, tenant: str, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> Selection:
         found = self._window(tenant).select(matchers, start_ms, end_ms)
-        return Selection(
-            found.labels.compacted(), found.offsets, found.time_ms, found.value, found.histograms
-        )
+        return replace(found, labels=found.labels.compacted())
 
     async def series(self, tenant: str, sets: MatcherSets, start_ms: int, end_ms: int) -> LabelTable:
         def found(window: MetricWindow) -> LabelTable:

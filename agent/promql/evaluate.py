@@ -119,7 +119,7 @@ class Evaluation:
     def select(self, matchers: tuple[Matcher, ...], start_ms: int, end_ms: int) -> Selection:
         """Raw samples, inclusive at both ends, counted. Raises QueryLimit."""
         selection = self.storage.select(matchers, start_ms, end_ms)
-        self.samples += len(selection.time_ms)
+        self.samples += len(selection.value)
         if selection.histograms is not None:
             self.samples += len(selection.histograms.time_ms)
         if len(selection) > self.options.max_series:

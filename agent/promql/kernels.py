@@ -5,31 +5,62 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-_STALE = np.int64(0x7FF0000000000002)
+STALE = np.int64(0x7FF0000000000002)
 
 
 @njit(cache=True, nogil=True)
-def look_back(offsets, time_ms, value, bits, ends_ms, lookback_ms, out, present, filled):  # type: ignore[no-untyped-def]
+def alike(a, b):  # type: ignore[no-untyped-def]
+    """Whether two columns of integers are the same; without a branch a number, so that several are compared at once."""
+    if len(a) != len(b) or (len(a) > 0 and a[0] != b[0]):
+        return False
+    different = np.int64(0)
+    for k in range(len(a)):
+        different |= a[k] ^ b[k]
+    return different == 0
+
+
+@njit(cache=True, nogil=True)
+def written_out(offsets, start, ms):  # type: ignore[no-untyped-def]
+    """The times of every series, from ``start[i]`` of ``ms`` on, one series behind the other."""
+    out = np.empty(offsets[-1], np.int64)
+    for i in range(len(start)):
+        to = out[offsets[i] : offsets[i + 1]]
+        to[:] = ms[start[i] : start[i] + len(to)]
+    return out
+
+
+@njit(cache=True, nogil=True)
+def look_back(offsets, times, value, bits, ends_ms, lookback_ms, out, present, filled):  # type: ignore[no-untyped-def]
     """The last sample of every series at every step, not older than ``lookback_ms`` (exclusive) and no
     stale marker. ``out`` and ``present`` have shape (series, steps); ``filled[i]`` counts the steps of
-    series ``i`` that have one. ``bits`` are those of ``value``; ``ends_ms`` ascends."""
-    # Unsigned indices spare the test for negative ones, which took half of the time.
-    one = np.uint64(1)
+    series ``i`` that have one. ``times`` are the two columns of ``Times``: where they lie is looked up once for the
+    series that share them. ``bits`` are those of ``value``; ``ends_ms`` ascends."""
+    start, time_ms = times
+    # Unsigned rows spare the test for negative ones, which took half of the time.
+    rows, near = np.empty(len(ends_ms), np.uint64), np.empty(len(ends_ms), np.bool_)
     for i in range(len(offsets) - 1):
-        start = np.uint64(offsets[i])
-        stop = np.uint64(offsets[i + 1])
-        pos = start
+        size = offsets[i + 1] - offsets[i]
+        if i == 0 or start[i] != start[i - 1] or size != offsets[i] - offsets[i - 1]:
+            _last_before(time_ms[start[i] : start[i] + size], ends_ms, lookback_ms, rows, near)
+        values, marks = value[offsets[i] : offsets[i + 1]], bits[offsets[i] : offsets[i + 1]]
         count = np.int64(0)
         for j in range(len(ends_ms)):
-            end = ends_ms[j]
-            while pos < stop and time_ms[pos] <= end:
-                pos += one
-            last = pos - one
-            found = pos > start and time_ms[last] > end - lookback_ms and bits[last] != _STALE
-            present[np.uint64(i), np.uint64(j)] = found
-            out[np.uint64(i), np.uint64(j)] = value[last] if found else 0.0
+            found = near[j] and marks[rows[j]] != STALE
+            present[i, j] = found
+            out[i, j] = values[rows[j]] if found else 0.0
             count += found
         filled[i] = count
+
+
+@njit(cache=True, nogil=True)
+def _last_before(time_ms, ends_ms, lookback_ms, rows, near):  # type: ignore[no-untyped-def]
+    """The row of the last sample at every step, and whether there is one that is not too old."""
+    behind, one = np.uint64(0), np.uint64(1)
+    for j in range(len(ends_ms)):
+        while behind < len(time_ms) and time_ms[behind] <= ends_ms[j]:
+            behind += one
+        near[j] = behind > 0 and time_ms[behind - one] > ends_ms[j] - lookback_ms
+        rows[j] = behind - one if near[j] else np.uint64(0)
 
 
 @njit(cache=True, nogil=True)
@@ -50,7 +81,7 @@ def last_rows(offsets, time_ms, ends_ms, lookback_ms, rows):  # type: ignore[no-
 def count_stale(bits):  # type: ignore[no-untyped-def]
     stale = 0
     for k in range(len(bits)):
-        stale += bits[k] == _STALE
+        stale += bits[k] == STALE
     return stale
 
 

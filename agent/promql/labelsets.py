@@ -11,7 +11,7 @@ from agent.promql import groupkernels
 from agent.promql.errors import ExecutionError
 from agent.promql.functions.kinds import Windows
 from agent.promql.selectors import dropped, holds_histogram
-from agent.promql.values import Histograms, Matrix
+from agent.promql.values import Histograms, Matrix, Times
 from agent.telemetry.frames import I64, Bool
 from agent.telemetry.labels import METRIC_NAME, Labels, LabelTable
 
@@ -67,9 +67,8 @@ def unmarked(windows: Windows) -> Windows:
     if len(table) == len(labels):
         return replace(windows, selection=replace(chosen, labels=labels))
     rows, offsets = _gathered(group, chosen.offsets, chosen.time_ms)
-    chosen = replace(
-        chosen, labels=table, offsets=offsets, time_ms=chosen.time_ms[rows], value=chosen.value[rows]
-    )
+    times = Times(offsets[:-1], chosen.time_ms[rows])
+    chosen = replace(chosen, labels=table, offsets=offsets, times=times, value=chosen.value[rows])
     if histograms is not None:
         rows, offsets = _gathered(group, histograms.offsets, histograms.time_ms)
         chosen = replace(

@@ -41,7 +41,7 @@ from agent.promql.tree import (
     children,
     walk,
 )
-from agent.promql.values import Grid, Histograms, Matrix, Selection, Storage
+from agent.promql.values import Grid, Histograms, Matrix, Selection, Storage, Times
 from agent.telemetry.frames import I64
 from agent.telemetry.labels import concat_tables
 
@@ -135,10 +135,17 @@ def joined(found: Sequence[Selection]) -> Selection:
     return Selection(
         concat_tables([one.labels for one in filled]),
         _end_to_end([one.offsets for one in filled]),
-        np.concatenate([one.time_ms for one in filled]),
+        _joined_times([one.times for one in filled]),
         np.concatenate([one.value for one in filled]),
         histograms,
+        stale=any(one.stale for one in filled),
     )
+
+
+def _joined_times(parts: Sequence[Times]) -> Times:
+    shifts = np.cumsum([0, *(len(part.ms) for part in parts)])
+    starts = [part.start + shift for part, shift in zip(parts, shifts.tolist(), strict=False)]
+    return Times(np.concatenate(starts), np.concatenate([part.ms for part in parts]))
 
 
 def _none(series: int) -> Histograms:

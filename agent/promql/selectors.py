@@ -10,7 +10,7 @@ import numpy as np
 from agent.promql import kernels
 from agent.promql.errors import ExecutionError
 from agent.promql.functions.kinds import Windows
-from agent.promql.values import Grid, Histograms, Matrix, Selection
+from agent.promql.values import Grid, Histograms, Matrix, Selection, Times
 from agent.telemetry.frames import F64, I64, Bool
 from agent.telemetry.native import CounterReset, FloatHistogram
 
@@ -22,9 +22,8 @@ def at_steps(selection: Selection, ends_ms: I64, lookback_ms: int, *, stamps: bo
     out, present, filled = np.empty(shape), np.empty(shape, np.bool_), np.empty(shape[0], np.int64)
     value = selection.time_ms / 1000 if stamps else selection.value
     bits = selection.value.view(np.int64)
-    kernels.look_back(
-        selection.offsets, selection.time_ms, value, bits, ends_ms, lookback_ms, out, present, filled
-    )
+    times = (selection.times.start, selection.times.ms)
+    kernels.look_back(selection.offsets, times, value, bits, ends_ms, lookback_ms, out, present, filled)
     if selection.histograms is not None and len(selection.histograms.time_ms):
         return _with_histograms(
             selection, ends_ms, lookback_ms, Matrix(selection.labels, out, present), stamps
@@ -67,14 +66,11 @@ def without_stale(selection: Selection) -> Selection:
     """The selection less its stale markers."""
     bits = selection.value.view(np.int64)
     histograms = selection.histograms
-    if kernels.count_stale(bits):
-        kept = bits != kernels._STALE
-        selection = replace(
-            selection,
-            offsets=_thinned(selection.offsets, kept),
-            time_ms=selection.time_ms[kept],
-            value=selection.value[kept],
-        )
+    if selection.stale and kernels.count_stale(bits):
+        kept, offsets = bits != kernels.STALE, selection.offsets
+        offsets = _thinned(offsets, kept)
+        times = Times(offsets[:-1], selection.time_ms[kept])
+        selection = replace(selection, offsets=offsets, times=times, value=selection.value[kept], stale=False)
     if histograms is None or not len(histograms.sample):
         return replace(selection, histograms=None)
     fresh = np.fromiter((not one.stale for one in histograms.sample), np.bool_, len(histograms.sample))

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from agent.promql.kernels import written_out
 from agent.telemetry.frames import F64, I64, Bool
 from agent.telemetry.labels import LabelTable
 
@@ -43,18 +44,52 @@ class Histograms:
 
 
 @dataclass(frozen=True, slots=True)
+class Times:
+    """The times of the samples of series: those of series ``i`` are the rows of ``ms`` from ``start[i]`` on. Series
+    side by side that were scraped together share theirs; lists of times lie in the order of the series."""
+
+    start: I64
+    ms: I64
+
+
+@dataclass(frozen=True, slots=True, init=False)
 class Selection:
-    """Raw samples by series: floats of series ``i`` are rows ``offsets[i]:offsets[i + 1]``, in time order,
-    stale markers among them. A series has both kinds of samples at different times, if at all."""
+    """Raw samples by series: floats of series ``i`` are rows ``offsets[i]:offsets[i + 1]`` of ``value``, in time
+    order, stale markers among them where there may be such (``stale``). A series has both kinds of samples at
+    different times, if at all."""
 
     labels: LabelTable
     offsets: I64
-    time_ms: I64
+    times: Times
     value: F64
-    histograms: Histograms | None = None
+    histograms: Histograms | None
+    stale: bool
+
+    def __init__(
+        self,
+        labels: LabelTable,
+        offsets: I64,
+        times: Times | I64,
+        value: F64,
+        histograms: Histograms | None = None,
+        stale: bool = True,
+    ) -> None:
+        """``times`` may be a column beside ``value``."""
+        shared = times if isinstance(times, Times) else Times(offsets[:-1], times)
+        fields = (labels, offsets, shared, value, histograms, stale)
+        for name, one in zip(self.__slots__, fields, strict=True):
+            object.__setattr__(self, name, one)
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    @property
+    def time_ms(self) -> I64:
+        """The time of every value, written out where series share theirs."""
+        if len(self.times.ms) == len(self.value):
+            return self.times.ms
+        column: I64 = written_out(self.offsets, self.times.start, self.times.ms)
+        return column
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,8 +11,8 @@ import numpy as np
 from numba import njit
 
 from agent.promql.functions.kinds import Function
-from agent.promql.functions.ranges import over_floats
-from agent.promql.functions.slide import first_after, longest
+from agent.promql.functions.ranges import over_floats, run_sharing
+from agent.promql.functions.slide import borders, first_after, longest
 
 
 @njit(cache=True, nogil=True, error_model="numpy", inline="always")
@@ -21,19 +21,20 @@ def _larger(one, other):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _extremes(offsets, time_ms, value, ends_ms, range_ms, sign):  # type: ignore[no-untyped-def]
+def _extremes(offsets, times, value, ends_ms, range_ms, sign):  # type: ignore[no-untyped-def]
     series, steps = len(offsets) - 1, len(ends_ms)
     out = np.zeros((series, steps))
     present = np.zeros((series, steps), np.bool_)
     older = np.empty(longest(offsets) + 1)
+    first, behind = np.empty(steps, np.int64), np.empty(steps, np.int64)
     for i in range(series):
-        start, stop = offsets[i], offsets[i + 1]
-        lo = hi = split = start
+        borders(i, offsets, times, ends_ms, range_ms, first, behind)
+        values = value[offsets[i] : offsets[i + 1]]
+        lo = hi = split = 0
         newer = np.nan
         for j in range(steps):
             last_lo, last_hi = lo, hi
-            hi = first_after(time_ms, hi, start, stop, ends_ms[j])
-            lo = first_after(time_ms, lo, start, stop, ends_ms[j] - range_ms)
+            lo, hi = first[j], behind[j]
             if hi <= lo:
                 split = lo
                 continue
@@ -42,24 +43,24 @@ def _extremes(offsets, time_ms, value, ends_ms, range_ms, sign):  # type: ignore
                 newer = np.nan
                 best = np.nan
                 for k in range(hi - 1, lo - 1, -1):
-                    best = _larger(sign * value[k], best)
-                    older[k - start] = best
+                    best = _larger(sign * values[k], best)
+                    older[k] = best
             else:
                 for k in range(max(last_hi, split), hi):
-                    newer = _larger(sign * value[k], newer)
-            out[i, j] = sign * _larger(newer, older[lo - start])
+                    newer = _larger(sign * values[k], newer)
+            out[i, j] = sign * _larger(newer, older[lo])
             present[i, j] = True
     return out, present
 
 
 @njit(cache=True, nogil=True)
-def maxima(offsets, time_ms, value, ends_ms, range_ms):  # type: ignore[no-untyped-def]
-    return _extremes(offsets, time_ms, value, ends_ms, range_ms, 1.0)
+def maxima(offsets, times, value, ends_ms, range_ms):  # type: ignore[no-untyped-def]
+    return _extremes(offsets, times, value, ends_ms, range_ms, 1.0)
 
 
 @njit(cache=True, nogil=True)
-def minima(offsets, time_ms, value, ends_ms, range_ms):  # type: ignore[no-untyped-def]
-    return _extremes(offsets, time_ms, value, ends_ms, range_ms, -1.0)
+def minima(offsets, times, value, ends_ms, range_ms):  # type: ignore[no-untyped-def]
+    return _extremes(offsets, times, value, ends_ms, range_ms, -1.0)
 
 
 @njit(cache=True, nogil=True, error_model="numpy", inline="always")
@@ -116,8 +117,8 @@ def minimum_times(offsets, time_ms, value, ends_ms, range_ms):  # type: ignore[n
 
 
 EXTREMES = {
-    "max_over_time": Function(over_floats(maxima)),
-    "min_over_time": Function(over_floats(minima)),
+    "max_over_time": Function(over_floats(maxima, run=run_sharing)),
+    "min_over_time": Function(over_floats(minima, run=run_sharing)),
     "ts_of_max_over_time": Function(over_floats(maximum_times), experimental=True),
     "ts_of_min_over_time": Function(over_floats(minimum_times), experimental=True),
 }

@@ -42,10 +42,19 @@ def numbers(arguments: Sequence[Argument], place: int) -> F64:
 
 def run(kernel: Callable[..., Any], windows: Windows, *more: Any) -> tuple[F64, Bool]:
     """One call of a kernel over all floats of a range vector."""
-    chosen = windows.selection
-    columns = (chosen.offsets, chosen.time_ms, chosen.value, windows.ends_ms)
+    return _run(kernel, _locked(windows.selection.time_ms), windows, more)
+
+
+def run_sharing(kernel: Callable[..., Any], windows: Windows, *more: Any) -> tuple[F64, Bool]:
+    """The same of a kernel that takes the two columns of ``Times`` in the place of ``time_ms``."""
+    times = windows.selection.times
+    return _run(kernel, (_locked(times.start), _locked(times.ms)), windows, more)
+
+
+def _run(kernel: Callable[..., Any], times: Any, windows: Windows, more: Sequence[Any]) -> tuple[F64, Bool]:
+    offsets, values = _locked(windows.selection.offsets), _locked(windows.selection.value)
     others = [_locked(one) if isinstance(one, np.ndarray) else one for one in more]
-    value, present = kernel(*map(_locked, columns), windows.range_ms, *others)
+    value, present = kernel(offsets, times, values, _locked(windows.ends_ms), windows.range_ms, *others)
     return value, present
 
 
@@ -117,7 +126,7 @@ def _bounds(windows: Windows, offsets: I64, time_ms: I64, row: int) -> tuple[I64
     return start + first, start + last
 
 
-def over_floats(kernel: Callable[..., Any], place: int = 0) -> Body:
+def over_floats(kernel: Callable[..., Any], place: int = 0, run: Callable[..., Any] = run) -> Body:
     """The body of a function that looks at floats only and says so where a window holds histograms, too."""
 
     def body(call: Call, arguments: Sequence[Argument]) -> Result:

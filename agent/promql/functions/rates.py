@@ -20,10 +20,12 @@ from agent.promql.functions.ranges import (
     mixed,
     range_vector,
     run,
+    run_sharing,
     with_cell,
     with_histograms,
 )
 from agent.promql.functions.slide import first_after, longest
+from agent.promql.kernels import alike
 from agent.promql.values import Matrix
 from agent.telemetry.labels import METRIC_NAME
 from agent.telemetry.native import FloatHistogram
@@ -156,20 +158,11 @@ def _stretch_from_zero(value, windows, per_s, rise):  # type: ignore[no-untyped-
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _same(a, b):  # type: ignore[no-untyped-def]
-    if len(a) != len(b) or a[0] != b[0]:
-        return False
-    different = 0
-    for k in range(len(a)):
-        different |= a[k] ^ b[k]
-    return different == 0
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def extrapolated(offsets, time_ms, value, ends_ms, range_ms, is_counter, is_rate):  # type: ignore[no-untyped-def]
+def extrapolated(offsets, shared, value, ends_ms, range_ms, is_counter, is_rate):  # type: ignore[no-untyped-def]
     """rate (counter, rate), increase (counter) or delta (neither). Series that were scraped together have the
     same times, and lie side by side: what these decide is worked out once."""
     series, steps = len(offsets) - 1, len(ends_ms)
+    start, time_ms = shared
     out = np.zeros((series, steps))
     present = np.zeros((series, steps), np.bool_)
     resets = np.empty(longest(offsets) + 1, np.int64)
@@ -184,15 +177,17 @@ def extrapolated(offsets, time_ms, value, ends_ms, range_ms, is_counter, is_rate
     # first value.
     count, rises = np.empty(steps, np.int64), np.empty(steps)
     alone = (np.empty(steps, np.int64), np.empty(steps, np.int64), count, rises, np.empty(steps))
-    before, known = time_ms[:0], False
+    before, before_start, known = time_ms[:0], np.int64(-1), False
     for i in range(series):
-        times, values = time_ms[offsets[i] : offsets[i + 1]], value[offsets[i] : offsets[i + 1]]
+        values = value[offsets[i] : offsets[i + 1]]
+        times = time_ms[start[i] : start[i] + len(values)]
         if len(times) < 2:
             continue
         found = _reset_rows(values, 0, len(values), resets) if is_counter else 0
         rise = out[i]
-        if not _same(times, before):
-            before, known = times, False
+        same = start[i] == before_start and len(times) == len(before)
+        if not same and not alike(times, before):
+            before, before_start, known = times, start[i], False
             _rises_alone((0, len(times)), times, values, ends_ms, range_ms, resets[:found], alone)
             _stretch_alone(alone, ends_ms, range_ms, is_counter, per_s, rise)
             for j in range(steps):
@@ -269,7 +264,7 @@ def _extrapolating(is_counter: bool, is_rate: bool) -> Body:
         if windows.extension:
             result = extended_rate(call, windows, is_counter=is_counter, is_rate=is_rate)
         else:
-            value, present = run(extrapolated, windows, is_counter, is_rate)
+            value, present = run_sharing(extrapolated, windows, is_counter, is_rate)
             result = with_histograms(call, windows, value, present, fold)
         if is_counter:
             doubt_counters(call, result)

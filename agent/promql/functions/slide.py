@@ -25,6 +25,22 @@ def first_after(time_ms, at, start, stop, bound_ms):  # type: ignore[no-untyped-
 
 
 @njit(cache=True, nogil=True)
+def borders(i, offsets, times, ends_ms, range_ms, lo, hi):  # type: ignore[no-untyped-def]
+    """The samples of series ``i`` in every window: its rows ``lo[j]`` to ``hi[j] - 1``. They stay where the series before
+    has the same times, for which this was called last."""
+    start, time_ms = times
+    size = offsets[i + 1] - offsets[i]
+    if i > 0 and start[i] == start[i - 1] and size == offsets[i] - offsets[i - 1]:
+        return
+    own = time_ms[start[i] : start[i] + size]
+    first = behind = 0
+    for j in range(len(ends_ms)):
+        behind = first_after(own, behind, 0, size, ends_ms[j])
+        first = first_after(own, first, 0, size, ends_ms[j] - range_ms)
+        lo[j], hi[j] = first, behind
+
+
+@njit(cache=True, nogil=True)
 def longest(offsets):  # type: ignore[no-untyped-def]
     """The number of samples of the longest series: the size of the scratch space of a kernel."""
     most = 0

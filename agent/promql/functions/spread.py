@@ -15,8 +15,8 @@ import numpy as np
 from numba import njit
 
 from agent.promql.functions.kinds import Function
-from agent.promql.functions.ranges import over_floats
-from agent.promql.functions.slide import first_after, longest
+from agent.promql.functions.ranges import over_floats, run_sharing
+from agent.promql.functions.slide import borders, longest
 from agent.promql.functions.sums import between, direct_mean, is_sound, neumaier, prefixes
 
 _NARROW = 1e-8  # of the squared mean; a variance below it is computed as Prometheus does
@@ -58,49 +58,49 @@ def _around(value, lo, hi, mean):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _variances(offsets, time_ms, value, ends_ms, range_ms, is_root):  # type: ignore[no-untyped-def]
+def _variances(offsets, times, value, ends_ms, range_ms, is_root):  # type: ignore[no-untyped-def]
     series, steps = len(offsets) - 1, len(ends_ms)
     out = np.zeros((series, steps))
     present = np.zeros((series, steps), np.bool_)
     room = longest(offsets) + 1
     high, low, size = np.empty(room), np.empty(room), np.empty(room)
     odd, same = np.empty(room, np.int64), np.empty(room, np.int64)
+    first, behind = np.empty(steps, np.int64), np.empty(steps, np.int64)
     for i in range(series):
-        start, stop = offsets[i], offsets[i + 1]
-        prefixes(value, start, stop, high, low, size, odd)
-        for k in range(start, stop):  # from which row on the values are the same
-            same[k - start] = same[k - start - 1] if k > start and value[k] == value[k - 1] else k
-        lo = hi = start
+        borders(i, offsets, times, ends_ms, range_ms, first, behind)
+        values = value[offsets[i] : offsets[i + 1]]
+        prefixes(values, high, low, size, odd)
+        for k in range(len(values)):  # from which row on the values are the same
+            same[k] = same[k - 1] if k > 0 and values[k] == values[k - 1] else k
         for j in range(steps):
-            hi = first_after(time_ms, hi, start, stop, ends_ms[j])
-            lo = first_after(time_ms, lo, start, stop, ends_ms[j] - range_ms)
+            lo, hi = first[j], behind[j]
             if hi <= lo:
                 continue
-            finite = odd[lo - start] == odd[hi - start]
+            finite = odd[lo] == odd[hi]
             spread = 0.0
-            if not finite or same[hi - 1 - start] > lo:
-                total = between(high, low, lo - start, hi - start)
-                sound = is_sound(total, size, hi - start)
-                mean = total / (hi - lo) if sound else direct_mean(value, lo, hi)
-                spread = _around(value, lo, hi, mean) if finite else np.nan
+            if not finite or same[hi - 1] > lo:
+                total = between(high, low, lo, hi)
+                sound = is_sound(total, size, hi)
+                mean = total / (hi - lo) if sound else direct_mean(values, lo, hi)
+                spread = _around(values, lo, hi, mean) if finite else np.nan
                 if not spread > _NARROW * mean * mean or np.isinf(spread):
-                    spread = welford(value, lo, hi)
+                    spread = welford(values, lo, hi)
             out[i, j] = math.sqrt(spread) if is_root else spread
             present[i, j] = True
     return out, present
 
 
 @njit(cache=True, nogil=True)
-def variances(offsets, time_ms, value, ends_ms, range_ms):  # type: ignore[no-untyped-def]
-    return _variances(offsets, time_ms, value, ends_ms, range_ms, False)
+def variances(offsets, times, value, ends_ms, range_ms):  # type: ignore[no-untyped-def]
+    return _variances(offsets, times, value, ends_ms, range_ms, False)
 
 
 @njit(cache=True, nogil=True)
-def deviations(offsets, time_ms, value, ends_ms, range_ms):  # type: ignore[no-untyped-def]
-    return _variances(offsets, time_ms, value, ends_ms, range_ms, True)
+def deviations(offsets, times, value, ends_ms, range_ms):  # type: ignore[no-untyped-def]
+    return _variances(offsets, times, value, ends_ms, range_ms, True)
 
 
 SPREADS = {
-    "stdvar_over_time": Function(over_floats(variances)),
-    "stddev_over_time": Function(over_floats(deviations)),
+    "stdvar_over_time": Function(over_floats(variances, run=run_sharing)),
+    "stddev_over_time": Function(over_floats(deviations, run=run_sharing)),
 }

@@ -18,8 +18,8 @@ from numba import njit
 
 from agent.promql.functions import native
 from agent.promql.functions.kinds import Argument, Body, Call, Function, Result, Windows
-from agent.promql.functions.ranges import Mixed, range_vector, run, with_histograms
-from agent.promql.functions.slide import first_after, longest
+from agent.promql.functions.ranges import Mixed, range_vector, run_sharing, with_histograms
+from agent.promql.functions.slide import borders, longest
 from agent.telemetry.native import FloatHistogram
 
 _UNIT = 2.0**-53
@@ -70,15 +70,15 @@ def direct_mean(value, lo, hi):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def prefixes(value, start, stop, high, low, size, odd):  # type: ignore[no-untyped-def]
-    """The compensated sum of the first k finite values of ``start:stop`` as ``high[k] + low[k]``, the sum of
-    their absolute values, and how many of the first k are not finite."""
+def prefixes(value, high, low, size, odd):  # type: ignore[no-untyped-def]
+    """The compensated sum of the first k finite values as ``high[k] + low[k]``, the sum of their absolute values, and
+    how many of the first k are not finite."""
     total = error = absolute = 0.0
     strange = 0
     high[0] = low[0] = size[0] = 0.0
     odd[0] = 0
-    for k in range(stop - start):
-        add = value[start + k]
+    for k in range(len(value)):
+        add = value[k]
         if not np.isfinite(add):
             strange += 1
             add = 0.0
@@ -109,30 +109,29 @@ def is_sound(total, size, b):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def window_sums(offsets, time_ms, value, ends_ms, range_ms, is_mean):  # type: ignore[no-untyped-def]
+def window_sums(offsets, times, value, ends_ms, range_ms, is_mean):  # type: ignore[no-untyped-def]
     series, steps = len(offsets) - 1, len(ends_ms)
     out = np.zeros((series, steps))
     present = np.zeros((series, steps), np.bool_)
     room = longest(offsets) + 1
     high, low, size = np.empty(room), np.empty(room), np.empty(room)
     odd = np.empty(room, np.int64)
+    first, behind = np.empty(steps, np.int64), np.empty(steps, np.int64)
     for i in range(series):
-        start, stop = offsets[i], offsets[i + 1]
-        prefixes(value, start, stop, high, low, size, odd)
-        lo = hi = start
+        borders(i, offsets, times, ends_ms, range_ms, first, behind)
+        values = value[offsets[i] : offsets[i + 1]]
+        prefixes(values, high, low, size, odd)
         for j in range(steps):
-            hi = first_after(time_ms, hi, start, stop, ends_ms[j])
-            lo = first_after(time_ms, lo, start, stop, ends_ms[j] - range_ms)
+            lo, hi = first[j], behind[j]
             if hi <= lo:
                 continue
             present[i, j] = True
-            a, b = lo - start, hi - start
-            if hi - lo > _SHORT and odd[a] == odd[b]:
-                total = between(high, low, a, b)
-                if is_sound(total, size, b):
+            if hi - lo > _SHORT and odd[lo] == odd[hi]:
+                total = between(high, low, lo, hi)
+                if is_sound(total, size, hi):
                     out[i, j] = total / (hi - lo) if is_mean else total
                     continue
-            out[i, j] = direct_mean(value, lo, hi) if is_mean else direct_sum(value, lo, hi)
+            out[i, j] = direct_mean(values, lo, hi) if is_mean else direct_sum(values, lo, hi)
     return out, present
 
 
@@ -144,7 +143,7 @@ def _summing(is_mean: bool) -> Body:
 
     def body(call: Call, arguments: Sequence[Argument]) -> Result:
         windows = range_vector(arguments)
-        value, present = run(window_sums, windows, is_mean)
+        value, present = run_sharing(window_sums, windows, is_mean)
         return with_histograms(call, windows, value, present, fold)
 
     return body

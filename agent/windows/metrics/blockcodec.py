@@ -22,6 +22,7 @@ import numpy.typing as npt
 from numba import njit
 from pcodec import ChunkConfig, standalone
 
+from agent.promql.kernels import count_stale
 from agent.telemetry.frames import F64, I32, I64
 
 LEVEL = 8
@@ -39,12 +40,13 @@ Numbers = npt.NDArray[Any]
 @dataclass(frozen=True, slots=True)
 class Group:
     """The samples of some series: values of series ``i`` are rows ``offsets[i]:offsets[i + 1]`` of ``value``;
-    its times are the rows of ``time_ms`` from ``time_start[i]`` on, as many."""
+    its times are the rows of ``time_ms`` from ``time_start[i]`` on, as many. ``stale``: whether there are stale markers."""
 
     offsets: I64
     value: F64
     time_start: I64
     time_ms: I64
+    stale: bool
 
     @property
     def nbytes(self) -> int:
@@ -263,7 +265,8 @@ def decode_values(offsets: I64, content: bytes | memoryview) -> F64:
 def decode_group(times: bytes | memoryview, values: bytes | memoryview) -> Group:
     counts, time_start, time_ms = decode_times(times)
     offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)])
-    return Group(offsets, decode_values(offsets, values), time_start, time_ms)
+    value = decode_values(offsets, values)
+    return Group(offsets, value, time_start, time_ms, count_stale(value.view(np.int64)) > 0)
 
 
 def pack(parts: Sequence[bytes]) -> bytes:

@@ -16,6 +16,7 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
+from agent.promql.kernels import STALE, alike
 from agent.telemetry.frames import F64, I32, I64
 from agent.windows.metrics.prefetch import prefetch
 
@@ -324,25 +325,32 @@ def count_between(s, ids, start_ms, end_ms, out):  # type: ignore[no-untyped-def
 
 
 @njit(cache=True, nogil=True)
-def _copy_out(s, word, low, high, at, time_ms, value):  # type: ignore[no-untyped-def]
-    """Samples ``low`` to ``high`` - 1 of the chunk at ``word``, to rows from ``at`` on. Views let the compiler
-    use vectors: their indices need no test for negative ones."""
+def _copy_out(s, word, low, high, time_ms, bits):  # type: ignore[no-untyped-def]
+    """Samples ``low`` to ``high`` - 1 of the chunk at ``word``, to the end of views that have room for them. Views
+    let the compiler use vectors: their indices need no test for negative ones. Returns the number of stale markers."""
     base = s.words[word + BASE_TIME]
     times = s.halves[2 * word + TIMES + low : 2 * word + TIMES + high]
-    to_times = time_ms[at : at + high - low]
+    to_times = time_ms[len(time_ms) - len(times) :]
     for k in range(len(times)):
         to_times[k] = base + times[k]
-    values = s.floats[word + VALUES + low : word + VALUES + high]
-    to_values = value[at : at + high - low]
+    values = s.words[word + VALUES + low : word + VALUES + high]
+    to_values = bits[len(bits) - len(values) :]
+    stale = np.int64(0)
     for k in range(len(values)):
         to_values[k] = values[k]
+        stale += values[k] == STALE
+    return stale
 
 
 @njit(cache=True, nogil=True)
-def copy_between(s, ids, start_ms, end_ms, behind, time_ms, value):  # type: ignore[no-untyped-def]
-    """Write the samples of each series in ``[start_ms, end_ms]`` so that they end before row
-    ``behind[i]`` of ``time_ms`` and ``value``."""
+def copy_between(s, ids, start_ms, end_ms, counts, behind, bits, time_start, time_ms):  # type: ignore[no-untyped-def]
+    """Write the values of each series in ``[start_ms, end_ms]``, of which there are ``counts[i]``, so that they end
+    before row ``behind[i]``, and their times to ``time_ms`` from ``time_start[i]`` on: once where series side by
+    side have the same. ``bits`` are those of the column of values. Returns how many times that are, and how many
+    stale markers there are."""
+    used, stale, before = np.int64(0), np.int64(0), time_ms[:0]
     for i in range(len(ids)):
+        time_start[i] = used
         if i + 2 * AHEAD < len(ids):
             prefetch(s.rows, np.int64(ids[i + 2 * AHEAD]) * ROW_WORDS)
         if i + 2 < len(ids):
@@ -354,7 +362,8 @@ def copy_between(s, ids, start_ms, end_ms, behind, time_ms, value):  # type: ign
             continue
         chunk, count = s.rows[series, CHUNK], s.rows[series, FILL]
         ended = s.rows[series, LAST] <= end_ms
-        at = behind[i]
+        times, left = time_ms[used : used + counts[i]], counts[i]
+        values = bits[behind[i] - counts[i] : behind[i]]
         while chunk >= 0:
             word = chunk * CHUNK_WORDS
             previous = s.words[word + PREVIOUS]
@@ -366,13 +375,19 @@ def copy_between(s, ids, start_ms, end_ms, behind, time_ms, value):  # type: ign
             if first <= end_ms:
                 low, high = _reach(s, chunk, count, start_ms, end_ms, ended)
                 ended = True
-                at -= high - low
-                _copy_out(s, word, low, high, at, time_ms, value)
+                stale += _copy_out(s, word, low, high, times[:left], values[:left])
+                left -= high - low
                 if first < start_ms:
                     break
             chunk = previous
             if chunk >= 0:
                 count = s.words[chunk * CHUNK_WORDS + COUNT]
+        if alike(times, before):
+            time_start[i] -= len(before)
+        else:
+            before = times
+            used += len(times)
+    return used, stale
 
 
 @njit(cache=True, nogil=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+from agent.promql.values import Times
 from agent.telemetry.frames import F64, I32, I64, U64
 from agent.windows.metrics import chunks
 from agent.windows.metrics.arena import physical_bytes, reserve
@@ -118,9 +119,16 @@ class Head:
         chunks.count_between(self._chunks, ids, start_ms, end_ms, out)
         return out
 
-    def copy(self, ids: I32, span_ms: tuple[int, int], behind: I64, time_ms: I64, value: F64) -> None:
-        """The samples that ``counts`` counted, each series' ending before row ``behind[i]``."""
-        chunks.copy_between(self._chunks, ids, *span_ms, behind, time_ms, value)
+    def copy(
+        self, ids: I32, span_ms: tuple[int, int], counts: I64, behind: I64, value: F64
+    ) -> tuple[Times, bool]:
+        """The samples that ``counts`` are: the values of each series ending before row ``behind[i]`` of ``value``.
+        Returns their times, and whether there are stale markers among them."""
+        start, time_ms = np.empty(len(ids), np.int64), np.empty(int(counts.sum()), np.int64)
+        used, stale = chunks.copy_between(
+            self._chunks, ids, *span_ms, counts, behind, value.view(np.int64), start, time_ms
+        )
+        return Times(start, time_ms[:used]), stale > 0
 
     def free_before(self, time_ms: int, first: int, behind: int) -> None:
         """Give the chunks back whose samples are all older, of series ``first`` to ``behind - 1``."""

@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 from numba import njit
 
+from agent.promql.values import Times
 from agent.telemetry.frames import F64, I32, I64
+from agent.windows.metrics.answers import offsets_of
 from agent.windows.metrics.blockcodec import Group
 from agent.windows.metrics.blocks import GROUP_SERIES, BlockFile, Item
 
@@ -22,33 +24,39 @@ ITEM_BYTES = 200  # of one decoded histogram or exemplar, about
 
 
 @njit(cache=True, nogil=True)
-def _find(offsets, time_start, time_ms, series, start_ms, end_ms, low, count):  # type: ignore[no-untyped-def]
-    """Where the samples in ``[start_ms, end_ms]`` of some series of a group begin, and how many they are."""
+def _find(offsets, time_start, time_ms, series, rows, start_ms, end_ms, low, count, shared):  # type: ignore[no-untyped-def]
+    """Where the samples in ``[start_ms, end_ms]`` of some series of a group begin, and how many they are; ``shared``
+    no longer those rows whose times here are not those of the row before. Returns how many samples there are."""
+    total, before, before_size, before_row = np.int64(0), np.int64(-1), np.int64(-1), np.int64(-1)
     for i in range(len(series)):
-        begin = time_start[series[i]]
-        times = time_ms[begin : begin + offsets[series[i] + 1] - offsets[series[i]]]
-        low[i] = np.searchsorted(times, start_ms)
-        count[i] = np.searchsorted(times, end_ms, side="right") - low[i]
+        begin, size = time_start[series[i]], offsets[series[i] + 1] - offsets[series[i]]
+        if begin == before and size == before_size:
+            low[i], count[i] = low[i - 1], count[i - 1]
+            shared[rows[i]] &= rows[i] == before_row + 1
+        else:
+            times = time_ms[begin : begin + size]
+            low[i] = np.searchsorted(times, start_ms)
+            count[i] = np.searchsorted(times, end_ms, side="right") - low[i]
+            shared[rows[i]] = False
+        before, before_size, before_row = begin, size, rows[i]
+        total += count[i]
+    return total
 
 
 @njit(cache=True, nogil=True)
-def _copy(offsets, times_at, times, values, series, low, count, rows, cursor, time_ms, value):  # type: ignore[no-untyped-def]
-    """Write what ``_find`` found behind the ``cursor`` of each row, and move that."""
+def _copy(start, column, series, low, count, rows, cursor, to):  # type: ignore[no-untyped-def]
+    """Write what ``_find`` found of a column, where each series begins at ``start``, behind the ``cursor`` of each
+    row, and move that; not where the cursor is -1."""
     for i in range(len(series)):
         at = cursor[rows[i]]
-        behind = at + count[i]
-        from_time, from_value = times_at[series[i]] + low[i], offsets[series[i]] + low[i]
+        if at < 0:
+            continue
+        first = start[series[i]] + low[i]
         # Of views the compiler knows that no index counts from the end, and moves several at once.
-        to_times, to_values = time_ms[at:behind], value[at:behind]
-        some_times, some_values = (
-            times[from_time : from_time + count[i]],
-            values[from_value : from_value + count[i]],
-        )
-        for k in range(len(to_times)):
-            to_times[k] = some_times[k]
-        for k in range(len(to_values)):
-            to_values[k] = some_values[k]
-        cursor[rows[i]] = behind
+        some, place = column[first : first + count[i]], to[at : at + count[i]]
+        for k in range(len(place)):
+            place[k] = some[k]
+        cursor[rows[i]] = at + count[i]
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,30 +167,54 @@ class SealedPart:
         self._blocks = [b for b in self._blocks if b.file.info.start_ms <= span_ms[1]]
         self._pieces: list[_Piece] = []
         self.counts = np.zeros(len(ids), np.int64)
+        self._shared = np.ones(len(ids), np.bool_)
+        self._placed: dict[int, list[tuple[int, I64, I64]]] = {}
 
     def find(self, most: int) -> bool:
         """Fill ``counts``; False where there are more samples than ``most``."""
         total = 0
         for block in self._blocks:
-            for number, rows, series in _by_group(block.rows(self._ids)):
-                group = self._decoded.group(block, number)
+            for number, rows, series in self._places(block):
+                g = self._decoded.group(block, number)
                 low, count = np.empty(len(rows), np.int64), np.empty(len(rows), np.int64)
-                _find(group.offsets, group.time_start, group.time_ms, series, *self._span_ms, low, count)
+                total += _find(
+                    g.offsets, g.time_start, g.time_ms, series, rows, *self._span_ms, low, count, self._shared
+                )
                 self.counts[rows] += count
-                self._pieces.append(_Piece(group, rows, series, low, count))
-                total += int(count.sum())
+                self._pieces.append(_Piece(g, rows, series, low, count))
                 if total > most:
                     return False
         return True
 
-    def copy(self, cursor: I64, time_ms: I64, value: F64) -> None:
-        """Write the samples of each series from its ``cursor`` on, and move that behind them."""
+    def copy(self, cursor: I64, value: F64) -> bool:
+        """Write the values of each series from its ``cursor`` on. Whether stale markers may be among them."""
         for p in self._pieces:
-            g = p.group
-            _copy(
-                g.offsets, g.time_start, g.time_ms, g.value, p.series, p.low, p.count, p.rows, cursor,
-                time_ms, value,
-            )  # fmt: skip
+            _copy(p.group.offsets, p.group.value, p.series, p.low, p.count, p.rows, cursor, value)
+        return any(p.group.stale for p in self._pieces)
+
+    def times(self, offsets: I64, counts: I64, after: Times) -> Times:
+        """The times of the samples of each series, of which the last ``counts`` have the times ``after``."""
+        if not self._pieces:
+            return after
+        fresh = ~self._shared
+        fresh[:1] = True
+        for column in (self.counts, counts, after.start):
+            fresh[1:] |= column[1:] != column[:-1]
+        rows = np.flatnonzero(fresh)
+        own = offsets_of(np.diff(offsets)[rows])
+        ms, cursor = np.empty(own[-1], np.int64), np.full(len(fresh), NOWHERE, np.int64)
+        cursor[rows] = own[:-1]
+        for p in self._pieces:
+            _copy(p.group.time_start, p.group.time_ms, p.series, p.low, p.count, p.rows, cursor, ms)
+        _copy(after.start, after.ms, rows, np.zeros_like(rows), counts[rows], rows, cursor, ms)
+        return Times(own[:-1][np.cumsum(fresh) - 1], ms)
+
+    def _places(self, block: Block) -> Sequence[tuple[int, I64, I64]]:
+        """As ``_by_group``; many blocks have the same series in the same places."""
+        known = self._placed.get(id(block.place))
+        if known is None:
+            known = self._placed[id(block.place)] = list(_by_group(block.rows(self._ids)))
+        return known
 
     def items(self, kind: str) -> dict[int, list[tuple[int, bytes]]]:
         """``histograms`` or ``exemplars`` in the range, in the order of time, by the place of the series."""
@@ -190,7 +222,7 @@ class SealedPart:
         for block in self._blocks:
             if not getattr(block.file.info, kind):
                 continue
-            for number, rows, series in _by_group(block.rows(self._ids)):
+            for number, rows, series in self._places(block):
                 place = dict(zip(series.tolist(), rows.tolist(), strict=True))
                 for one, time, content in self._decoded.items(block, number, kind):
                     if one in place and self._span_ms[0] <= time <= self._span_ms[1]:

@@ -12,8 +12,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from agent.promql.kernels import written_out
+from agent.promql.values import Times
 from agent.telemetry.frames import F64, I32, I64, U8
 from agent.telemetry.labels import METRIC_NAME
+from agent.windows.metrics.answers import offsets_of
 from agent.windows.metrics.blockcodec import encode_times, encode_values, pack
 from agent.windows.metrics.blocks import GROUP_SERIES, GroupRow, Item, content_of
 from agent.windows.metrics.head import Head
@@ -89,20 +92,21 @@ def group_rows(source: Source, ids: I32, span_ms: tuple[int, int]) -> Iterator[G
 
 def _group_row(source: Source, ids: I32, span_ms: tuple[int, int]) -> GroupRow:
     with source.lock:
-        offsets, time_ms, value = copied(source.head, ids, span_ms)
+        offsets, times, value = copied(source.head, ids, span_ms)
         histograms = _items(source.histograms, ids, span_ms)
         exemplars = _items(source.exemplars, ids, span_ms)
     sizes, raw = source.index.canonical(ids)
+    time_ms = written_out(offsets, times.start, times.ms)
     return Gathered(sizes, raw, np.diff(offsets), time_ms, value, histograms, exemplars).row()
 
 
-def copied(head: Head, ids: I32, span_ms: tuple[int, int]) -> tuple[I64, I64, F64]:
-    """``(offsets, time_ms, value)`` of series in an inclusive range."""
-    offsets = np.zeros(len(ids) + 1, np.int64)
-    np.cumsum(head.counts(ids, *span_ms), out=offsets[1:])
-    time_ms, value = np.empty(offsets[-1], np.int64), np.empty(offsets[-1], np.float64)
-    head.copy(ids, span_ms, offsets[1:], time_ms, value)
-    return offsets, time_ms, value
+def copied(head: Head, ids: I32, span_ms: tuple[int, int]) -> tuple[I64, Times, F64]:
+    """``(offsets, times, value)`` of series in an inclusive range."""
+    counts = head.counts(ids, *span_ms)
+    offsets = offsets_of(counts)
+    value = np.empty(offsets[-1], np.float64)
+    times, _ = head.copy(ids, span_ms, counts, offsets[1:], value)
+    return offsets, times, value
 
 
 def _items(lists: TimedLists, ids: I32, span_ms: tuple[int, int]) -> list[Item]:

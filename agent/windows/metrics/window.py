@@ -18,7 +18,8 @@ from typing import Any
 import numpy as np
 
 from agent.promql.errors import TOO_MANY_SAMPLES, QueryLimit
-from agent.promql.values import Exemplars, Matcher, Selection
+from agent.promql.kernels import written_out
+from agent.promql.values import Exemplars, Matcher, Selection, Times
 from agent.telemetry.frames import F64, I32, I64
 from agent.telemetry.labels import LabelTable
 from agent.telemetry.samples import SampleBatch
@@ -195,11 +196,14 @@ class MetricWindow(Upkeep):
                 return None
             head = self._recent.head.counts(ids, *head_ms)
             extend(items, self._recent.histograms.among(ids, *head_ms))
-            offsets, time_ms, value = self._room(sealed.counts + head)
-            self._recent.head.copy(ids, head_ms, offsets[1:], time_ms, value)
-        sealed.copy(offsets[:-1].copy(), time_ms, value)
+            offsets, value = self._room(sealed.counts + head)
+            times, stale = self._recent.head.copy(ids, head_ms, head, offsets[1:], value)
+        stale |= sealed.copy(offsets[:-1].copy(), value)
+        times = sealed.times(offsets, head, times)
         if floor_ms is not None:
+            time_ms = written_out(offsets, times.start, times.ms)
             offsets, time_ms, value = drop_older(offsets, floor_ms, time_ms, value)
+            times = Times(offsets[:-1], time_ms)
             items = items_from(items, floor_ms)
         found = np.diff(offsets) > 0
         found[list(items)] = True
@@ -208,13 +212,14 @@ class MetricWindow(Upkeep):
         placed = {int(place[row]): one for row, one in items.items()}
         histograms = histograms_of(placed, int(found.sum()), self._decode_histograms)
         kept = np.concatenate([offsets[:-1][found], offsets[-1:]])
-        return Selection(view.index.labels(ids[found]), kept, time_ms, value, histograms)
+        times = Times(times.start[found], times.ms)
+        return Selection(view.index.labels(ids[found]), kept, times, value, histograms, stale)
 
-    def _room(self, counts: I64) -> tuple[I64, I64, F64]:
+    def _room(self, counts: I64) -> tuple[I64, F64]:
         offsets = offsets_of(counts)
         if offsets[-1] > self._limits.max_query_samples:
             raise QueryLimit(TOO_MANY_SAMPLES)
-        return offsets, np.empty(offsets[-1], np.int64), np.empty(offsets[-1], np.float64)
+        return offsets, np.empty(offsets[-1], np.float64)
 
     def _check_series(self, series: int) -> None:
         if series > self._limits.max_query_series:

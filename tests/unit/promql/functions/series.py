@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from hypothesis import strategies as st
 
 from agent.promql.functions import FUNCTIONS
 from agent.promql.functions.kinds import Argument, Call, Windows
-from agent.promql.values import Grid, Matrix, Selection
+from agent.promql.values import Grid, Matrix, Selection, Times
 from agent.telemetry.frames import F64
 from agent.telemetry.labels import LabelTable, labels_of
 
@@ -45,6 +46,19 @@ def selection(*series: Sequence[tuple[int, float]], name: str = "metric_total") 
         np.array([time for samples in series for time, _ in samples], np.int64),
         np.array([value for samples in series for _, value in samples], np.float64),
     )
+
+
+@st.composite
+def shared(draw: st.DrawFn, values: st.SearchStrategy[float]) -> Selection:
+    """Some lists of times, each of up to three series side by side."""
+    lists = st.lists(st.integers(0, 400), unique=True, max_size=30).map(sorted)
+    drawn = draw(st.lists(st.tuples(lists, st.integers(1, 3)), min_size=1, max_size=4))
+    begins = np.cumsum([0, *(len(times) for times, _ in drawn)])
+    start = [begin for begin, (_, series) in zip(begins.tolist(), drawn, strict=False) for _ in range(series)]
+    offsets = np.cumsum([0, *(len(times) for times, series in drawn for _ in range(series))])
+    value = draw(st.lists(values, min_size=int(offsets[-1]), max_size=int(offsets[-1])))
+    ms = np.array([time for times, _ in drawn for time in times], np.int64)
+    return Selection(named(len(start)), offsets, Times(np.array(start), ms), np.array(value, np.float64))
 
 
 def every(step_ms: int, *values: float | None, start_ms: int = 0) -> list[tuple[int, float]]:

@@ -10,9 +10,11 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from agent.promql.functions.kinds import Argument, Windows
+from agent.promql.selectors import reordered
+from agent.promql.values import Selection
 from tests.unit.promql.functions import naive
 from tests.unit.promql.functions.naive import Naive, Samples
-from tests.unit.promql.functions.series import call, cells, over, scalar, selection
+from tests.unit.promql.functions.series import call, cells, over, scalar, selection, shared
 
 SPECIAL = st.sampled_from([math.nan, math.inf, -math.inf, 0.0, -0.0, 1e308, -1e308, 1e100, -1e100])
 ORDINARY = st.one_of(st.integers(-5, 5).map(float), st.floats(-1e6, 1e6).map(lambda value: round(value, 3)))
@@ -117,6 +119,21 @@ def test_series_that_share_their_times_are_as_each_alone(
     name: str, series: list[Samples], ends_ms: list[int], range_ms: int
 ) -> None:
     check(name, ANY_VALUES[name][0], series, ends_ms, range_ms)
+
+
+SHARING = ("rate", "increase", "delta", "max_over_time", "min_over_time", "sum_over_time", "avg_over_time",
+           "stddev_over_time", "stdvar_over_time", "last_over_time")  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SHARING)
+@given(made=shared(st.one_of(COUNTERS, ORDINARY, SPECIAL)), ends_ms=ENDS, range_ms=RANGES)
+def test_shared_times_change_no_bit(name: str, made: Selection, ends_ms: list[int], range_ms: int) -> None:
+    rows = np.flatnonzero(np.diff(made.offsets))
+    got = call(name, Windows(made, np.array(ends_ms), range_ms))
+    for row in rows.tolist():
+        alone = call(name, Windows(reordered(made, np.array([row])), np.array(ends_ms), range_ms))
+        assert got.value[row].tobytes() == alone.value[0].tobytes()
+        assert got.present[row].tobytes() == alone.present[0].tobytes()
 
 
 @pytest.mark.parametrize(

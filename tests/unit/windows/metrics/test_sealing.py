@@ -11,10 +11,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from agent.errors import CorruptLog
-from agent.promql.values import Matcher
+from agent.promql.values import Matcher, Selection
 from agent.telemetry.labels import Labels
 from agent.windows.metrics.upkeep import MetricLimits
 from agent.windows.metrics.window import MetricWindow
+from tests.promql.series import STALE
 from tests.unit.windows.metrics.building import batch, series
 from tests.unit.windows.metrics.test_window import ALL, DOWN, UP, Model, rows, window
 
@@ -249,6 +250,57 @@ def test_whatever_happens_the_samples_are_those_of_a_dictionary(
             for record in log:  # what an empty seal turned away, the log brings back
                 naive.append(record)
     assert rows(made.select(ALL, start, end)) == naive.between(start, end)
+
+
+def bits(selection: Selection) -> dict[Labels, tuple[list[int], bytes]]:
+    parts = zip(selection.offsets[:-1].tolist(), selection.offsets[1:].tolist(), strict=True)
+    return {
+        selection.labels.row(i): (selection.time_ms[a:b].tolist(), selection.value[a:b].tobytes())
+        for i, (a, b) in enumerate(parts)
+    }
+
+
+SCRAPE = st.tuples(st.integers(0, 3), st.integers(0, 20), st.lists(st.integers(0, 300), max_size=50))
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.lists(st.one_of(SCRAPE, SCRAPE, st.integers(1, 320)), max_size=10),
+    st.integers(0, 300),
+    st.integers(0, 300),
+)
+def test_series_scraped_together_are_as_each_alone(
+    tmp_path_factory: pytest.TempPathFactory,
+    steps: list[tuple[int, int, list[int]] | int],
+    start: int,
+    end: int,
+) -> None:
+    made = [window() for _ in (None, *SERIES)]
+    for position, step in enumerate(steps):
+        record = {} if isinstance(step, int) else scrape(*step)
+        for one, held in zip(made, [record, *({k: record.get(k, [])} for k in SERIES)], strict=True):
+            one.append(batch(held), position)
+            if isinstance(step, int):
+                one.seal(step, tmp_path_factory.mktemp("blocks"))
+    together, *alone = [bits(one.select(ALL, start, end)) for one in made]
+    assert together == {labels: held for one in alone for labels, held in one.items()}
+
+
+def scrape(absent: int, missing: int, times: list[int]) -> dict[Labels, list[tuple[int, float]]]:
+    """All series have the times, but for one that lacks the first of them; some values are stale markers."""
+    return {
+        labels: [(t, STALE if (t + i) % 7 == 0 else float(i)) for t in times[missing * (i == absent) :]]
+        for i, labels in enumerate(SERIES)
+    }
+
+
+def test_series_scraped_together_have_one_list_of_times(tmp_path: Path) -> None:
+    made, times = window(), range(0, 400, 10)
+    made.append(batch({labels: [(t, float(i)) for t in times] for i, labels in enumerate(SERIES)}), 0)
+    for cut in (100, 200):
+        made.seal(cut, tmp_path)
+        assert made.select(ALL, 50, 350).times.ms.tolist() == list(range(50, 360, 10))
+    assert made.select(ALL, 50, 350).times.start.tolist() == [0, 0, 0, 0]
 
 
 def reopened(folder: Path, log: list[dict[Labels, list[tuple[int, float]]]]) -> MetricWindow:
