@@ -34,10 +34,17 @@ COUNTER_SUFFIXES = ("_total", "_sum", "_count", "_bucket")
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _reset_rows(value, start, stop, rows):  # type: ignore[no-untyped-def]
-    """Writes the rows of ``start:stop`` that are below the row before; returns how many."""
+def _reset_rows(value, rows):  # type: ignore[no-untyped-def]
+    """Writes the rows of values that are below the one before; returns how many. Most counters have none, which is
+    told several values at once."""
+    before, behind = value[:-1], value[1:]
+    resets = 0
+    for k in range(len(behind)):
+        resets += behind[k] < before[k]
+    if resets == 0:
+        return 0
     found = 0
-    for k in range(start + 1, stop):
+    for k in range(1, len(value)):
         rows[found] = k
         found += value[k] < value[k - 1]
     return found
@@ -183,7 +190,7 @@ def extrapolated(offsets, shared, value, ends_ms, range_ms, is_counter, is_rate)
         times = time_ms[start[i] : start[i] + len(values)]
         if len(times) < 2:
             continue
-        found = _reset_rows(values, 0, len(values), resets) if is_counter else 0
+        found = _reset_rows(values, resets) if is_counter else 0
         rise = out[i]
         same = start[i] == before_start and len(times) == len(before)
         if not same and not alike(times, before):
