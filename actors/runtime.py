@@ -50,7 +50,8 @@ END_S = 30.0
 # A line for each thing that is started: what it is, and where it listens or what it does.
 OnProgress = Callable[[str, str], None]
 
-# Ray keeps these for clusters; on one node they cost memory and processor time for nothing.
+# Ray keeps these for clusters; on one node they cost memory and processor time for nothing. It would also let its
+# workers stand back behind everything else on the machine (nice 15), and a query with them.
 RAY_ENVIRONMENT = {
     "RAY_DEDUP_LOGS": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -61,6 +62,7 @@ RAY_ENVIRONMENT = {
     "LOG_NAME_UPDATE_INTERVAL_S": "10",
     # Every actor tells the dashboard each second which of its methods ran.
     "RAY_task_events_report_interval_ms": "10000",
+    "RAY_worker_niceness": "0",
 }
 
 
