@@ -224,8 +224,11 @@ def _by_first(keys, kinds):  # type: ignore[no-untyped-def]
 
 
 def _recoded(codes: I32, values: Sequence[str], known: dict[str, int]) -> I32:
-    used, place = codes_in_use(codes)
-    fresh = [known.setdefault(values[code], len(known)) for code in used.tolist()]
+    place: I32 | I64 = codes
+    if len(values) > len(codes):
+        used, place = codes_in_use(codes)
+        values = [values[code] for code in used.tolist()]
+    fresh = [known.setdefault(value, len(known)) for value in values]
     return np.asarray([*fresh, -1], np.int32)[place]  # the last is for -1
 
 
