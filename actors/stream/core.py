@@ -129,7 +129,9 @@ class Stream:
             self.position = records[-1].end
             if done % STEP_RECORDS == 0:
                 self._advance()
+                self._reader.release(self.position)
         self._advance()
+        self._reader.release(self.position)
         self._bound()
 
     def recover(self, on_increments: Callable[[list[Increment]], None] | None = None) -> None:

@@ -32,6 +32,7 @@ SUFFIX = ".wal"
 LOCK = "writer.lock"
 DURABLE = "durable"  # a position in eight bytes; void while no writer has opened the folder
 IOV_MAX = 1000
+RELEASE_BYTES = 8 << 20
 
 
 def segments(folder: Path) -> list[tuple[int, Path]]:
@@ -206,6 +207,7 @@ class LogReader:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._maps: dict[int, memoryview] = {}
+        self._released = 0
         folder.mkdir(parents=True, exist_ok=True)
         self._durable = _shared_position(folder / DURABLE)
 
@@ -253,6 +255,18 @@ class LogReader:
                 if position + size - base <= len(buffer):
                     return buffer[position - base : position - base + size]
         raise NotFound(f"position {position} is no longer kept, or never was")
+
+    def release(self, position: int) -> None:
+        """Take the pages below a position out of the memory of this process, some MB at a time: who reads there again
+        finds them in the page cache, or on the disk."""
+        if position - self._released < RELEASE_BYTES:
+            return
+        for base, pages in list(self._maps.items()):
+            start = max(0, self._released - base) // mmap.PAGESIZE * mmap.PAGESIZE
+            size = min(position - base, len(pages)) - start
+            if size > 0 and isinstance(pages.obj, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+                pages.obj.madvise(mmap.MADV_DONTNEED, start, size)
+        self._released = position
 
     def trim(self, position: int) -> int:
         """Delete the segments that end at or before ``position``; returns how many. The last one stays."""

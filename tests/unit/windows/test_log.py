@@ -5,6 +5,7 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -56,6 +57,20 @@ def test_a_reader_sees_what_is_appended_later(tmp_path: Path) -> None:
     assert len(list(reader.read(0, seen))) == 2
     writer.append(entry(2))
     assert [int(r.columns["id"][0]) for r in reader.read(seen, writer.position)] == [2]
+
+
+def test_released_pages_leave_the_memory_and_are_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agent.windows.log.RELEASE_BYTES", 1 << 20)
+    writer = written(tmp_path, 5, 1 << 20)
+    reader, process = LogReader(tmp_path), psutil.Process()
+    raw = [one.columns["raw"] for one in reader.read(0, writer.position)]
+    assert sum(int(one.sum()) for one in raw) == 10 << 20
+    mapped = process.memory_info().shared
+    reader.release(writer.position)
+    assert mapped - process.memory_info().shared > 4 << 20
+    assert sum(int(one.sum()) for one in raw) == 10 << 20
 
 
 def test_a_reader_knows_at_once_how_far_the_log_is_synced(tmp_path: Path) -> None:
