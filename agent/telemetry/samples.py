@@ -25,6 +25,8 @@ import numpy as np
 from agent.telemetry.frames import F64, I32, I64, U8, U64
 from agent.telemetry.samplepack import PACKED, pack, unpack
 
+Columns = Mapping[str, np.ndarray[Any, Any]]
+
 SAMPLES = "samples"  # the signal of a log record
 
 
@@ -58,27 +60,38 @@ class SampleBatch:
         return len(self.time_ms) + len(self.histogram_time_ms)
 
 
-def is_plain(arrays: Mapping[str, np.ndarray[Any, Any]]) -> bool:
+def is_plain(arrays: Columns) -> bool:
     """Whether the columns of a record hold floats of known series only."""
-    return not any(len(arrays[name]) for name in ("raw", "histogram_time_ms", "exemplar_series"))
+    return not any(len(arrays.get(name, ())) for name in ("raw", "histogram_time_ms", "exemplar_series"))
 
 
 def joined(batches: Sequence[SampleBatch]) -> SampleBatch:
     """One batch of several plain ones, in their order, whose definitions lie at the same position."""
     if len(batches) == 1:
         return batches[0]
-    columns = ("series_hash", *PACKED)
-    return replace(batches[0], **{c: np.concatenate([getattr(one, c) for one in batches]) for c in columns})
+    names = ("series_hash", *PACKED)
+    columns = {name: np.concatenate([getattr(one, name) for one in batches]) for name in names}
+    columns["series_hash"].flags.writeable = False  # as the log's own are: kernels are compiled for one type
+    return replace(batches[0], **columns)
 
 
 def sample_columns(batch: SampleBatch) -> dict[str, np.ndarray[Any, Any]]:
-    """The arrays by name, as a log record keeps them: the large ones packed."""
-    others = {f.name: getattr(batch, f.name) for f in fields(batch) if f.name not in PACKED}
+    """The arrays by name, as a log record keeps them: the large ones packed, the empty ones left out, for each costs a
+    microsecond or two at both ends of the log."""
+    columns = {name: getattr(batch, name) for name in _OTHERS if len(getattr(batch, name))}
     large = (batch.sample_count, batch.histogram_count, batch.time_ms, batch.value)
-    return others | pack(len(batch.series_hash), *large)
+    return columns | pack(len(batch.series_hash), *large)
 
 
-def from_sample_columns(arrays: Mapping[str, np.ndarray[Any, Any]]) -> SampleBatch:
-    """The batch whose ``sample_columns`` were ``arrays``. Raises KeyError."""
-    others = {f.name: arrays[f.name] for f in fields(SampleBatch) if f.name not in PACKED}
+def from_sample_columns(arrays: Columns) -> SampleBatch:
+    """The batch whose ``sample_columns`` were ``arrays``. Raises KeyError where one is missing that is not empty."""
+    others = {name: arrays.get(name, none) for name, none in _OTHERS.items()}
     return SampleBatch(**others, **unpack(len(others["series_hash"]), arrays))
+
+
+_TYPES = {"U8": np.uint8, "I32": np.int32, "I64": np.int64, "U64": np.uint64, "F64": np.float64}
+# The columns that are not packed, each without a row; of the log's type, which may not be written to, so that kernels
+# are compiled once.
+_OTHERS = {
+    f.name: np.frombuffer(b"", _TYPES[str(f.type)]) for f in fields(SampleBatch) if f.name not in PACKED
+}

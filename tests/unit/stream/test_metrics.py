@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from numba import typeof
 
 from actors.stream.core import Stream
 from actors.stream.queries import Asked, Queries
@@ -18,7 +20,7 @@ from agent.promql.parse import parse
 from agent.promql.values import Grid, Matcher
 from agent.telemetry.batch import Signal
 from agent.telemetry.metric_policy import MetricPolicy, MetricRule
-from agent.telemetry.samples import SampleBatch, from_sample_columns
+from agent.telemetry.samples import SampleBatch, from_sample_columns, joined
 from agent.windows.record import Record
 from agent.windows.tenant import TenantWindow
 from tests.otlp import NOW_NS, gauge
@@ -75,6 +77,17 @@ def test_records_of_known_series_are_applied_together(fed: Fed, monkeypatch: pyt
     assert rows_applied(fed, monkeypatch) == [1, 5]  # the first one defines the series
     assert (held(fed), fed.window.sources.states[0].rows) == apart[:2]
     assert fed.stream.drain()[0].metrics.value.tolist() == apart[2]
+
+
+def test_columns_that_are_joined_have_the_types_of_those_that_are_not(fed: Fed) -> None:
+    """Else a kernel would be compiled once more, while it is waited for."""
+    for point in points(3):
+        fed.write({CPU: [point]})
+    batches = [from_sample_columns(one.columns) for one in fed.stream._reader.read(0, fed.writer.position)]
+    one, two = batches[1], joined(batches[1:])
+    assert len(two.series_hash) == 2
+    types: Any = [[typeof(getattr(of, field.name)) for field in fields(SampleBatch)] for of in (one, two)]  # type: ignore[no-untyped-call]
+    assert types[0] == types[1]
 
 
 def test_records_of_other_tenants_and_large_ones_part_the_run(
