@@ -17,45 +17,20 @@ The last line is JSON: cpu_ratio_* and wall_ratio_* are samples a second of the 
 from __future__ import annotations
 
 import argparse
-import asyncio
-import contextlib
 import json
-import os
-import shutil
-import socket
 import subprocess
 import sys
 import tempfile
 import time
-import urllib.request
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import psutil
-
-from actors.runtime import Layer
-from agent.settings import load
-from tests.benchmarks.live import free_ports
-from tests.benchmarks.measure import descendants_cpu_s, end_on_sigterm, say
+from tests.benchmarks.measure import end_on_sigterm, say
+from tests.benchmarks.systems import SYSTEMS, System, layer, senders
 from tests.benchmarks.write_load import Case, prepare
 
 QUIET_S = 2.0
-START_S = 60.0
 PAST_S = 3000  # how far back the samples begin; Prometheus takes what is younger than its newest by an hour
-
-
-@dataclass(frozen=True, slots=True)
-class System:
-    """``url`` takes remote write, ``query_url`` begins the HTTP API; ``applied`` returns once all that was acknowledged can be queried."""
-
-    name: str
-    url: str
-    query_url: str
-    applied: Callable[[], None]
-    cpu_s: Callable[[], float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,90 +44,13 @@ class Result:
         return f"{wall:.2f} M samples/s wall, {cpu:.2f} M samples a CPU second ({self.cpu_s:.2f} s)"
 
 
-@contextmanager
-def layer() -> Iterator[System]:
-    with tempfile.TemporaryDirectory() as folder:
-        settings = load(environ={**os.environ, **free_ports(folder)})
-        with Layer(settings) as running:
-            ports: Any = running.ports
-            me = psutil.Process()
-
-            async def applied() -> None:
-                for stream, position in zip(ports.streams, await ports.gateway.positions(), strict=True):
-                    while True:
-                        figures = (await stream.health()).figures
-                        if figures["log_position_bytes"] >= position:
-                            break
-                        await asyncio.sleep(0.02)
-
-            yield System(
-                "layer",
-                running.address("otlp/http") + "/api/v1/write",
-                running.address("http"),
-                lambda: asyncio.run(applied()),
-                lambda: descendants_cpu_s(_senders) + float(sum(me.cpu_times()[:2])),
-            )
-
-
-@contextmanager
-def peer(name: str, program: str, arguments: Callable[[str, int], list[str]]) -> Iterator[System]:
-    """A server of one process that takes what it acknowledged at once."""
-    path = shutil.which(program)
-    if path is None:
-        sys.exit(f"{program} is missing; apt-get install {program}")
-    with tempfile.TemporaryDirectory() as folder, ExitStack() as ending:
-        port = _free_port()
-        process = subprocess.Popen(
-            [path, *arguments(folder, port)], cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
-        ending.callback(_end, process)
-        _wait_until_up(f"http://127.0.0.1:{port}/api/v1/labels")
-        watched = psutil.Process(process.pid)
-        yield System(
-            name,
-            f"http://127.0.0.1:{port}/api/v1/write",
-            f"http://127.0.0.1:{port}",
-            lambda: None,
-            lambda: float(sum(watched.cpu_times()[:2])),
-        )
-
-
-def prometheus() -> contextlib.AbstractContextManager[System]:
-    def arguments(folder: str, port: int) -> list[str]:
-        (Path(folder) / "prometheus.yml").write_text("{}\n")
-        return [
-            "--config.file=prometheus.yml",
-            "--storage.tsdb.path=data",
-            f"--web.listen-address=127.0.0.1:{port}",
-            "--web.enable-remote-write-receiver",
-        ]
-
-    return peer("prometheus", "prometheus", arguments)
-
-
-def victoriametrics() -> contextlib.AbstractContextManager[System]:
-    return peer(
-        "victoriametrics",
-        "victoria-metrics",
-        lambda folder, port: [f"-storageDataPath={folder}/data", f"-httpListenAddr=127.0.0.1:{port}"],
-    )
-
-
-SYSTEMS: dict[str, Callable[[], contextlib.AbstractContextManager[System]]] = {
-    "layer": layer,
-    "prometheus": prometheus,
-    "victoriametrics": victoriametrics,
-}
-_senders: set[int] = set()
-
-
 def measure(system: System, folder: Path, case: Case, untimed: int) -> Result:
     """Send the requests of a case; the first ``untimed`` of each connection before the clock starts."""
-    _send(system, folder, case, 0, untimed)
+    send(system, folder, case, 0, untimed)
     system.applied()
     time.sleep(QUIET_S)
     before_s = system.cpu_s()
-    sent_s = _send(system, folder, case, untimed, case.requests)
+    sent_s = send(system, folder, case, untimed, case.requests)
     answered = time.monotonic()
     system.applied()
     wall_s = sent_s + time.monotonic() - answered
@@ -162,43 +60,17 @@ def measure(system: System, folder: Path, case: Case, untimed: int) -> Result:
     return result
 
 
-def _send(system: System, folder: Path, case: Case, first: int, last: int) -> float:
+def send(system: System, folder: Path, case: Case, first: int, last: int) -> float:
     """The seconds from the first request to the last answer, by the sender's clock."""
     command = [sys.executable, "-m", "tests.benchmarks.write_load"]
     process = subprocess.Popen(
         [*command, str(folder), system.url, case.name, str(first), str(last)], stdout=subprocess.PIPE
     )
-    _senders.add(process.pid)
+    senders.add(process.pid)
     answer, _ = process.communicate()
     if process.returncode:
         sys.exit(f"{system.name} did not take the load")
     return float(json.loads(answer)["wall_s"])
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as held:
-        return int(held.getsockname()[1])
-
-
-def _wait_until_up(url: str) -> None:
-    deadline = time.monotonic() + START_S
-    while True:
-        try:
-            urllib.request.urlopen(url, timeout=1).close()
-            return
-        except OSError:
-            if time.monotonic() > deadline:
-                sys.exit(f"{url} does not answer")
-            time.sleep(0.1)
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    process.terminate()
-    try:
-        process.wait(20)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
 
 
 def cases(rounds: int) -> tuple[Case, Case]:

@@ -29,8 +29,8 @@ from pathlib import Path
 from typing import Any
 
 from tests.benchmarks.measure import end_on_sigterm, say
-from tests.benchmarks.metrics_ingest import layer, prometheus, victoriametrics
 from tests.benchmarks.query_load import Load
+from tests.benchmarks.systems import layer, prometheus, victoriametrics
 
 QUERIES: Mapping[str, str] = {
     "sum of rates": "sum by (service) (rate(http_requests_total[5m]))",

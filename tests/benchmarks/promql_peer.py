@@ -21,8 +21,8 @@ from typing import Any
 
 from agent.telemetry.remote_write_client import encode_write_request
 from tests.benchmarks.measure import end_on_sigterm, say
-from tests.benchmarks.metrics_ingest import System, layer, prometheus
 from tests.benchmarks.peer_queries import STEP_MS, Series, random_queries, random_series
+from tests.benchmarks.systems import System, layer, prometheus
 
 TOLERANCE = 1e-5
 HOURS = 2.0

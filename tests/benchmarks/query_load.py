@@ -10,11 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import cramjam
 import numpy as np
-import numpy.typing as npt
 
-from agent.telemetry.labels import encode_labels, labels_of
+from agent.telemetry.frames import F64
+from tests.benchmarks.bodies import Template
 
 SERVICES, INSTANCES = 10, 40
 BOUNDS = (
@@ -22,10 +21,6 @@ BOUNDS = (
     "0.75", "1", "1.5", "2.5", "5", "10", "+Inf",
 )  # fmt: skip
 CODES = ("200", "201", "404", "500", "503")
-_SAMPLE = b"\x12\x10\x09" + b"\0" * 8 + b"\x10" + b"\0" * 6  # a double and a time of six bytes
-_VALUE_AT, _TIME_AT = 3, 12
-
-F64 = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,21 +66,8 @@ class _Group:
             )
 
     def body(self, start_ms: int, step_ms: int, steps: int) -> bytes:
-        values = self._values(steps)
-        out = bytearray()
-        at: list[int] = []
-        for labels in self._labels:
-            canonical = encode_labels(labels_of(labels))
-            size = len(canonical) + steps * len(_SAMPLE)
-            out += b"\x0a" + bytes([size & 127 | 128, size >> 7]) + canonical
-            at += range(len(out), len(out) + steps * len(_SAMPLE), len(_SAMPLE))
-            out += _SAMPLE * steps
-        raw, places = np.frombuffer(bytes(out), np.uint8).copy(), np.asarray(at)[:, None]
-        raw[places + _VALUE_AT + np.arange(8)] = values.reshape(-1).view(np.uint8).reshape(-1, 8)
-        times = np.tile(start_ms + step_ms * np.arange(steps), len(self._labels))
-        groups = times[:, None] >> (7 * np.arange(6)) & 127 | np.asarray([128] * 5 + [0])
-        raw[places + _TIME_AT + np.arange(6)] = groups.astype(np.uint8)
-        return bytes(cramjam.snappy.compress_raw(raw.tobytes()))
+        times = start_ms + step_ms * np.arange(steps)
+        return Template(self._labels, steps).body(times, self._values(steps))
 
     def _values(self, steps: int) -> F64:
         shape = len(self._labels), steps

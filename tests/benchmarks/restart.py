@@ -24,7 +24,8 @@ from pathlib import Path
 import psutil
 
 from tests.benchmarks.measure import end_on_sigterm, say
-from tests.benchmarks.metrics_ingest import PAST_S, System, _send, layer
+from tests.benchmarks.metrics_ingest import PAST_S, send
+from tests.benchmarks.systems import System, layer
 from tests.benchmarks.write_load import Case, prepare
 
 SERIES, A_REQUEST, REQUESTS = 10_000, 4, 175
@@ -70,7 +71,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as made, layer() as system:
         case = Case("restart", SERIES, A_REQUEST, REQUESTS, int(time.time() - PAST_S) * 1000, 1000)
         prepare(Path(made), case)
-        _send(system, Path(made), case, 0, case.requests)
+        send(system, Path(made), case, 0, case.requests)
         system.applied()
         whole = case.samples_of(case.requests)
         say(f"{whole} samples, of which {counted(system)} can be queried")

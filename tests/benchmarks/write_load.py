@@ -8,8 +8,8 @@ plain socket, and prints the seconds until the last answer.
 
 from __future__ import annotations
 
+import contextlib
 import json
-import socket
 import struct
 import sys
 import threading
@@ -17,18 +17,14 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
 
-import cramjam
 import numpy as np
 
-from agent.telemetry.labels import encode_labels, labels_of
+from tests.benchmarks.bodies import Connection, Template
 
 CONNECTIONS = 5
 SERIES_A_REQUEST = 2000
 PODS = 50
-_SAMPLE = b"\x12\x10\x09" + b"\0" * 8 + b"\x10" + b"\0" * 6  # a double and a time of six bytes
-_VALUE_AT, _TIME_AT = 3, 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +52,7 @@ def prepare(folder: Path, case: Case) -> int:
     """Write the bodies of a case, a file a connection; the bytes of all, as sent."""
     blocks = case.series // SERIES_A_REQUEST
     files = [(folder / f"{case.name}-{i}").open("wb") for i in range(CONNECTIONS)]
-    templates = [_Template(block, case.samples) for block in range(blocks)]
+    templates = [_Counters(block, case.samples) for block in range(blocks)]
     total = 0
     for round_ in range(case.rounds):
         for block, template in enumerate(templates):
@@ -68,21 +64,12 @@ def prepare(folder: Path, case: Case) -> int:
     return total
 
 
-class _Template:
-    """The body of a block of series, in which only values and times change."""
+class _Counters:
+    """The bodies of a block of series: counters that grow by three a step, more or less."""
 
     def __init__(self, block: int, samples: int) -> None:
-        out = bytearray()
-        at = []
-        for i in range(block * SERIES_A_REQUEST, (block + 1) * SERIES_A_REQUEST):
-            labels = encode_labels(labels_of(_labels(i)))
-            size = len(labels) + samples * len(_SAMPLE)
-            out += b"\x0a" + bytes([size & 127 | 128, size >> 7]) + labels
-            for _ in range(samples):
-                at.append(len(out))
-                out += _SAMPLE
-        self._bytes = np.frombuffer(out, np.uint8).copy()
-        self._at = np.asarray(at)
+        series = range(block * SERIES_A_REQUEST, (block + 1) * SERIES_A_REQUEST)
+        self._template = Template([_labels(i) for i in series], samples)
         self._samples = samples
         self._rng = np.random.default_rng(block)
         self._total = self._rng.integers(0, 1_000_000, SERIES_A_REQUEST).astype(np.float64)
@@ -91,13 +78,7 @@ class _Template:
         grown = self._rng.poisson(3.0, (SERIES_A_REQUEST, self._samples)).cumsum(axis=1)
         values = self._total[:, None] + grown
         self._total = values[:, -1]
-        self._bytes[self._at[:, None] + _VALUE_AT + np.arange(8)] = (
-            values.reshape(-1).view(np.uint8).reshape(-1, 8)
-        )
-        times = np.tile(start_ms + step_ms * np.arange(self._samples), SERIES_A_REQUEST)
-        groups = times[:, None] >> (7 * np.arange(6)) & 127 | np.asarray([128] * 5 + [0])
-        self._bytes[self._at[:, None] + _TIME_AT + np.arange(6)] = groups.astype(np.uint8)
-        return bytes(cramjam.snappy.compress_raw(self._bytes.tobytes()))
+        return self._template.body(start_ms + step_ms * np.arange(self._samples), values)
 
 
 def _labels(i: int) -> dict[str, str]:
@@ -117,33 +98,24 @@ def _labels(i: int) -> dict[str, str]:
     }
 
 
-def _requests(path: Path, first: int, last: int, head: bytes) -> Iterator[tuple[bytes, memoryview]]:
+def _requests(path: Path, first: int, last: int) -> Iterator[memoryview]:
     raw = memoryview(path.read_bytes())
     at = number = 0
     while at < len(raw):
         (size,) = struct.unpack_from("<I", raw, at)
         if first <= number < last:
-            yield head % size, raw[at + 4 : at + 4 + size]
+            yield raw[at + 4 : at + 4 + size]
         at += 4 + size
         number += 1
 
 
 def _send(path: Path, url: str, first: int, last: int, ready: threading.Barrier, bad: list[bytes]) -> None:
-    where = urlsplit(url)
-    head = (
-        f"POST {where.path} HTTP/1.1\r\nHost: {where.netloc}\r\nContent-Type: application/x-protobuf\r\n"
-        "Content-Encoding: snappy\r\nX-Prometheus-Remote-Write-Version: 0.1.0\r\nContent-Length: %d\r\n\r\n"
-    ).encode()
-    requests = list(_requests(path, first, last, head))
-    with socket.create_connection((where.hostname or "", where.port or 80)) as connection:
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    requests = list(_requests(path, first, last))
+    with contextlib.closing(Connection(url)) as connection:
         ready.wait()
         for request in requests:
-            connection.sendmsg(request[:1])
-            connection.sendall(request[1])
-            answer = connection.recv(4096)
-            if not answer.startswith((b"HTTP/1.1 204", b"HTTP/1.1 200")):
-                bad.append(answer)
+            if refused := connection.send(request):
+                bad.append(refused)
                 return
 
 
