@@ -150,7 +150,7 @@ class StreamSettings:
         low=1,
     )
     metric_block_s: float = setting(
-        1200.0,
+        900.0,
         "How much event time of samples is kept as it came before it is compressed into a block on disk.",
         low=60.0,
         high=86_400.0,

@@ -1,7 +1,7 @@
 """The metric window alone: cost of a sample, of a query, of a sealed sample, of a series.
 
 ``python -m tests.benchmarks.metrics_window [--series 1000000] [--small 10000]`` appends records as the gateway
-writes them (2,000 series each, scraped every 15 s), seals every twenty minutes of event time, and asks. Costs
+writes them (2,000 series each, scraped every 15 s), seals every quarter of an hour of event time, and asks. Costs
 are seconds of the process' CPU over all its threads, but for what says ``wall``. The last line is JSON.
 """
 
@@ -30,7 +30,7 @@ from agent.windows.metrics.window import MetricWindow
 STEP_MS = 15_000
 START_MS = 1_700_000_100_000
 RECORD_SERIES = 2000
-TICKS_A_BLOCK = 80
+TICKS_A_BLOCK = 60
 METRICS = [f"{area}_{what}" for area in ("http", "grpc", "queue", "db", "cache") for what in (
     "requests_total", "errors_total", "bytes_total", "temperature_celsius", "in_flight", "ratio",
     "latency_seconds_bucket", "info")]  # fmt: skip

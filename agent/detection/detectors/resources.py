@@ -9,7 +9,7 @@ the time requests suffer from it, the process is gone."""
 from __future__ import annotations
 
 import re
-from collections import deque
+from array import array
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 
@@ -75,6 +75,32 @@ class ResourceScore:
     expected: float
 
 
+class Recent:
+    """The last samples, the newest last: sixteen bytes each, where a tuple of two Python numbers takes 120."""
+
+    __slots__ = ("_most", "times", "values")
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self.times, self.values = array("q"), array("d")
+
+    def append(self, time_ns: int, value: float) -> None:
+        if len(self.times) >= self._most + self._most // 4:
+            del self.times[: -self._most + 1], self.values[: -self._most + 1]
+        self.times.append(time_ns)
+        self.values.append(value)
+
+    @property
+    def newest_ns(self) -> int:
+        """0 where there is none."""
+        return self.times[-1] if self.times else 0
+
+    def columns(self) -> tuple[I64, F64]:
+        """Times in ns, and values."""
+        most = self._most
+        return np.array(self.times[-most:], np.int64), np.array(self.values[-most:], np.float64)
+
+
 @dataclass(slots=True)
 class _Track:
     """The recent samples of one metric of one source, all its label sets added up."""
@@ -82,7 +108,7 @@ class _Track:
     signal: Signal
     cumulative: bool
     born_ns: int
-    samples: deque[tuple[int, float]]
+    samples: Recent
     waiting: dict[int, float] = field(default_factory=dict)
     last_total: dict[tuple[tuple[str, str], ...], tuple[int, float]] = field(default_factory=dict)
     restarted_ns: int = 0
@@ -113,9 +139,9 @@ class ResourceDetector:
         found = []
         for (source, metric), track in self._tracks.items():
             _settle(track, until_ns)
-            if not track.samples or track.samples[-1][0] <= track.judged_ns:
+            if track.samples.newest_ns <= track.judged_ns:
                 continue
-            track.judged_ns = track.samples[-1][0]
+            track.judged_ns = track.samples.newest_ns
             hit = self._judge(track)
             if hit is not None:
                 signal, score, onset_ns, observed, expected = hit
@@ -130,13 +156,11 @@ class ResourceDetector:
         self._tracks = {
             key: track
             for key, track in self._tracks.items()
-            if max(track.born_ns, track.samples[-1][0] if track.samples else 0, *track.waiting, 0)
-            >= silent_since_ns
+            if max(track.born_ns, track.samples.newest_ns, *track.waiting, 0) >= silent_since_ns
         }
 
     def _judge(self, track: _Track) -> tuple[Signal, float, int, float, float] | None:
-        times = np.asarray([t for t, _ in track.samples], np.int64)
-        values = np.asarray([v for _, v in track.samples], np.float64)
+        times, values = track.samples.columns()
         if track.signal is Signal.RESTARTS or track.restarted_ns > times[-1] - _RESTART_SHOWS_NS:
             signal, hit = Signal.RESTARTS, restarts(values, times, track.restarted_ns)
         elif track.signal is Signal.MEMORY:
@@ -161,7 +185,7 @@ class ResourceDetector:
             if len(self._tracks) >= 4 * self.settings.max_sources:
                 self.series_refused += 1
                 return None
-            track = _Track(signal, cumulative, now_ns, deque(maxlen=self.settings.samples))
+            track = _Track(signal, cumulative, now_ns, Recent(self.settings.samples))
             self._tracks[source, metric] = track
         return track
 
@@ -186,7 +210,7 @@ def _take(track: _Track, labels: tuple[tuple[str, str], ...], times: list[int], 
 
 def _settle(track: _Track, until_ns: int) -> None:
     for time_ns in sorted(t for t in track.waiting if t < until_ns):
-        track.samples.append((time_ns, track.waiting.pop(time_ns)))
+        track.samples.append(time_ns, track.waiting.pop(time_ns))
 
 
 def step_up(times: I64, values: F64) -> tuple[float, int, float, float] | None:

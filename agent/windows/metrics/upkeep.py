@@ -42,7 +42,7 @@ class MetricLimits:
     max_query_samples: int = 50_000_000
     max_query_series: int = 1_000_000
     decoded_bytes: int = 128 << 20
-    block_ms: int = 20 * 60_000
+    block_ms: int = 15 * 60_000
     out_of_order_ms: int = 10 * 60_000
     retention_ms: int = 15 * 86_400_000
     idle_ms: int = 3 * 3_600_000

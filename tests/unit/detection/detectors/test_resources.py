@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from agent.detection.anomaly import Signal
-from agent.detection.detectors.resources import ResourceDetector, ResourceScore, signal_of
+from agent.detection.detectors.resources import Recent, ResourceDetector, ResourceScore, signal_of
 from agent.telemetry.frames import MetricFrame, Series
 from agent.telemetry.source import Source
 from tests.unit.detection.builders import T0, S
@@ -108,3 +108,14 @@ def test_sources_are_bounded() -> None:
     for i in range(6):
         detector.learn(samples(f"cpu.usage.{i}", [1.0]))
     assert detector.series_refused == 2
+
+
+@pytest.mark.parametrize("count", [9, 10, 11, 57])
+def test_only_the_last_samples_are_kept(count: int) -> None:
+    recent = Recent(10)
+    for i in range(count):
+        recent.append(i, float(-i))
+    times, values = recent.columns()
+    assert times.tolist() == list(range(max(0, count - 10), count))
+    assert values.tolist() == (-times).tolist()
+    assert (recent.newest_ns, len(recent.times) <= 12) == (count - 1, True)
