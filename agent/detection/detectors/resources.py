@@ -133,6 +133,10 @@ class ResourceDetector:
             )
             if track is not None:
                 _take(track, series.labels, frame.time_ns[rows].tolist(), frame.value[rows].tolist())
+                if (
+                    len(track.waiting) > self.settings.samples
+                ):  # nobody asked for a score: there are no requests
+                    _settle(track, sorted(track.waiting)[-self.settings.samples // 2])
 
     def score(self, until_ns: int) -> list[ResourceScore]:
         """What is odd now about each source, by the samples before ``until_ns``; strongest score first."""

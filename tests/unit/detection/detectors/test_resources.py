@@ -110,6 +110,15 @@ def test_sources_are_bounded() -> None:
     assert detector.series_refused == 2
 
 
+def test_what_nobody_asks_the_score_of_is_bounded() -> None:
+    detector = ResourceDetector()
+    detector.learn(samples("process.memory.usage", [float(i) for i in range(1000)]))
+    (track,) = detector._tracks.values()
+    assert len(track.waiting) <= 64
+    times, values = track.samples.columns()
+    assert (len(times), values[-1]) == (128, 1000 - len(track.waiting) - 1)
+
+
 @pytest.mark.parametrize("count", [9, 10, 11, 57])
 def test_only_the_last_samples_are_kept(count: int) -> None:
     recent = Recent(10)
