@@ -41,7 +41,8 @@ from agent.windows.tenant import Applied, TenantWindow
 
 READ_YOUR_WRITES_S = 5.0
 YIELD_RECORDS = 16
-PAUSE_S = 0.02
+# Between two passes over the log, while somebody watches live, and else: whoever asks has it applied at once.
+PAUSE_S, LONG_PAUSE_S = 0.02, 0.2
 RETRY_SEAL_S = 10.0
 POLICY_S = 5.0  # how often the aggregator is asked which metrics are kept
 
@@ -79,7 +80,6 @@ class SourceStream:
         self._told: PositionReceiver | None = None
         self._moved = asyncio.Event()
         self._applying = asyncio.Lock()
-        self._applied = asyncio.Event()
 
     def __repr__(self) -> str:
         sources = sum(len(tenant.window.sources.states) for tenant in list(self._stream.tenants.values()))
@@ -134,7 +134,8 @@ class SourceStream:
                 await self.advance(self._target)
             except Exception:  # it goes on with the next records
                 structlog.get_logger().exception("not applied", stream=self._number, position=self._target)
-            await asyncio.sleep(PAUSE_S)
+            watched = self._live.watched(time.monotonic())
+            await asyncio.sleep(PAUSE_S if watched else LONG_PAUSE_S)
 
     async def advance(self, position: int) -> None:
         """Apply the log up to ``position``, where it is durable. Saying so twice does nothing twice."""
@@ -151,8 +152,6 @@ class SourceStream:
                     self._live.wake()
                     await asyncio.sleep(0)
             self._live.wake()
-            self._applied.set()
-            self._applied = asyncio.Event()
             await self._rebuild()
         self._begin_tidying()
 
@@ -216,7 +215,7 @@ class SourceStream:
 
     async def increments(self, epoch: int, cursor: int) -> Increments:
         """What the detectors have not seen yet."""
-        self._check_ready()
+        await self._catch_up()
         self._journal.add(self._stream.drain())
         after = cursor if epoch == self._epoch else 0
         last, items = self._journal.after(after)
@@ -235,31 +234,35 @@ class SourceStream:
         return await self._live.fetch(tenant, epoch, cursor, wait_s, time.monotonic())
 
     async def sources(self, tenant: str) -> list[SourceInfo]:
+        await self._catch_up()
         return source_infos(self._stream, tenant)
 
     async def red(
         self, tenant: str, service: str | None, start_ns: int, end_ns: int, step_s: float, by_operation: bool
     ) -> list[RedSeries]:
-        self._check_ready()
+        await self._catch_up()
         self._journal.add(self._stream.drain())
         asked = RedAsked(tenant, service, start_ns, end_ns, step_s, by_operation)
         return await asyncio.to_thread(red_series, self._stream, asked)
 
     async def mesh(self, tenant: str, service: str | None, start_ns: int, end_ns: int) -> list[RedBins]:
         """What proxies tell of services; the caller puts it together with that of the other streams."""
-        self._check_ready()
+        await self._catch_up()
         self._journal.add(self._stream.drain())
         return await asyncio.to_thread(mesh_bins, self._stream, tenant, service, start_ns, end_ns)
 
     async def trace(self, tenant: str, trace_id: str) -> list[dict[str, Any]]:
+        await self._catch_up()
         return await asyncio.to_thread(find_trace, self._stream, self._reader, tenant, trace_id)
 
     async def log(self, tenant: str, ref: int) -> dict[str, Any]:
+        await self._catch_up()
         return find_log(self._stream, self._reader, tenant, ref)
 
     async def samples(
         self, tenant: str, service: str, instance: str, metric: str, start_ns: int, end_ns: int
     ) -> list[dict[str, Any]]:
+        await self._catch_up()
         return await asyncio.to_thread(
             find_samples, self._stream, tenant, service, instance, metric, start_ns, end_ns
         )
@@ -312,10 +315,7 @@ class SourceStream:
     async def _catch_up(self) -> None:
         """Whoever was told that samples are taken in sees them from then on. Raises ``Overloaded``."""
         self._check_ready()
-        position = self._reader.durable()
-        if self._stream.position < position:
-            async with self._in_time(position):
-                await self.advance(position)
+        await self._wait_for(self._reader.durable())
 
     def _publish(self, window: TenantWindow, applied: Applied) -> None:
         try:
@@ -330,11 +330,9 @@ class SourceStream:
 
     async def _wait_for(self, position: int) -> None:
         """Raises ``Overloaded`` when the log is not applied that far in time."""
-        if position > self._target:
-            self._go_to(position)
-        async with self._in_time(position):
-            while self._stream.position < position:
-                await self._applied.wait()
+        if self._stream.position < position:
+            async with self._in_time(position):
+                await self.advance(position)
 
     @asynccontextmanager
     async def _in_time(self, position: int) -> AsyncIterator[None]:

@@ -41,6 +41,10 @@ class LiveFeed:
         """Whether somebody listens to a tenant; ``now_s`` is any steady clock."""
         return now_s - self._listened.get(tenant, -LISTENING_S) < LISTENING_S
 
+    def watched(self, now_s: float) -> bool:
+        """Whether somebody listens to any tenant."""
+        return any(self.wanted(tenant, now_s) for tenant in self._listened)
+
     def publish(self, window: TenantWindow, applied: Applied) -> None:
         for frame in _frames(window, applied):
             self._cursor += 1
