@@ -52,6 +52,7 @@ SOCKET_NAME = ".s.PGSQL.5432"
 START_TIMEOUT_S = 120  # crash recovery replays up to max_wal_size of log
 STOP_TIMEOUT_S = 20.0
 LEFTOVER_TIMEOUT_S = 15.0
+RECOVER_S = 10.0
 POLL_S = 0.02
 
 # Small enough for a laptop: what is hot lies in the streams' windows, not here.
@@ -87,7 +88,24 @@ class EmbeddedPostgres:
         self._socket_dir: Path | None = None
 
     def start(self) -> str:
-        """Starts or joins the server, makes the database where it is missing, and returns its URL."""
+        """Starts or joins the server, makes the database where it is missing, and returns its URL.
+
+        A server that was just killed may still look as if it ran, and one that recovers sends askers away: it is
+        tried again for RECOVER_S."""
+        until = time.monotonic() + RECOVER_S
+        while True:
+            self._start_or_join()
+            try:
+                self.ensure_database(DATABASE)
+                break
+            except StoreError:
+                if time.monotonic() > until:
+                    raise
+                time.sleep(10 * POLL_S)
+        self._count_statements()
+        return self.url
+
+    def _start_or_join(self) -> None:
         self._make_data_dir()
         account = self._account()
         with self._exclusively():
@@ -102,9 +120,6 @@ class EmbeddedPostgres:
             if self._in_use_fd is None:
                 self._in_use_fd = os.open(self.data_dir / "in-use.lock", os.O_RDWR | os.O_CREAT, 0o600)
                 fcntl.flock(self._in_use_fd, fcntl.LOCK_SH)
-        self.ensure_database(DATABASE)
-        self._count_statements()
-        return self.url
 
     def stop(self) -> None:
         """Ends the server, unless another process still uses it. Stopping twice does nothing."""
