@@ -2,8 +2,8 @@
 
 One thread does it all, so that nothing is handed from thread to thread while a group is on its way: it takes the
 bodies of remote write that wait (``agent.windows.sampleintake``), appends what they and the requests of OTLP
-bring, syncs (the logs of several streams side by side), and acknowledges the whole group at once. While it does, the next group gathers, so under
-load the groups grow by themselves. An idle gateway commits at once.
+bring, syncs (the logs of several streams side by side), and acknowledges the whole group at once. While it does, the
+next group gathers, so under load the groups grow by themselves. An idle gateway commits at once.
 
 A group that cannot be written is refused, and the series of remote write are learnt anew: a sample must not be
 taken for known that is on no disk. Telling a stream is separate and may fail: positions are absolute, so the
@@ -172,11 +172,11 @@ class Committer:
         for stream, buffers in self._records(group):
             self._writers[stream].append(buffers)
             touched.add(stream)
-        here, *others = (self._writers[stream] for stream in touched) if touched else (None,)
-        syncing = [self._syncers.submit(writer.sync) for writer in others]
+        writers = [self._writers[stream] for stream in touched]
+        syncing = [self._syncers.submit(writer.sync) for writer in writers[1:]]
         try:
-            if here:
-                here.sync()
+            for writer in writers[:1]:
+                writer.sync()
         finally:
             wait(syncing)  # none may go on while the group is refused
         for synced in syncing:

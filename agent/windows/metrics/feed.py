@@ -57,8 +57,9 @@ class MetricFeed:
     def take(
         self, batch: SampleBatch, stretch: tuple[int, int], owners: SeriesOwners, *, replayed: bool
     ) -> I32:
-        """Samples of remote write, scraping and rules, from a stretch of the log. The ids of their series, which ``owners`` has learnt;
-        none where nothing of it is new, unless it is replayed."""
+        """Samples of remote write, scraping and rules, from a stretch of the log (positions of its first and last
+        record). The ids of their series, which ``owners`` has learnt; none where nothing of it is new, unless it is
+        replayed."""
         appended = self.window.append(batch, *stretch)
         if not replayed:
             self._follower(self.window, appended.series, batch)
