@@ -35,9 +35,8 @@ TENANT_IDLE_S = 1800.0
 # What fell silent when a window began has left it, and the log below it, after so many windows.
 REBUILD_WINDOWS = 1.25
 STEP_RECORDS = 16  # so many records, or runs of them, are applied at one watermark
-STEP_ROWS = (
-    1 << 16
-)  # of records that are applied together: what they unpack to stays in the processor's cache
+# Of records that are applied together: what they unpack to stays in the processor's cache.
+STEP_ROWS = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,12 +120,14 @@ class Stream:
         if position <= self.position:
             return
         for done, records in enumerate(_steps(self._reader.read(self.position, position)), start=1):
-            if len(records) == 1 or not self._attempt_together(records):
+            if len(records) > 1 and self._attempt_together(records):
+                self.position = records[-1].end
+            else:
                 for record in records:
                     applied = self._attempt(record)
+                    self.position = record.end  # before the yield: whoever follows may stop there
                     if applied:
                         yield applied
-            self.position = records[-1].end
             if done % STEP_RECORDS == 0:
                 self._advance()
                 self._reader.release(self.position)

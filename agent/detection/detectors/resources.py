@@ -133,9 +133,8 @@ class ResourceDetector:
             )
             if track is not None:
                 _take(track, series.labels, frame.time_ns[rows].tolist(), frame.value[rows].tolist())
-                if (
-                    len(track.waiting) > self.settings.samples
-                ):  # nobody asked for a score: there are no requests
+                # Without requests nobody asks for a score, which would settle them.
+                if len(track.waiting) > self.settings.samples:
                     _settle(track, sorted(track.waiting)[-self.settings.samples // 2])
 
     def score(self, until_ns: int) -> list[ResourceScore]:

@@ -188,3 +188,17 @@ def test_the_watermark_is_the_same_however_many_records_come_at_once(tmp_path: P
     for i in range(50):
         fed.send(Signal.SPANS, traces("cart", [i + 1], NOW_NS + i * S))
     assert fed.restarted().watermarks() == fed.stream.watermarks() == {"default": NOW_NS + 49 * S}
+
+
+def test_who_stops_following_has_applied_what_was_yielded(tmp_path: Path) -> None:
+    fed = Fed(tmp_path)
+    for i in range(3):
+        for _, buffers in fed.intake.accept(
+            Signal.SPANS, traces("cart", [i + 1], NOW_NS), "default", NOW_NS
+        ).writes:
+            fed.writer.append(buffers)
+    following = fed.stream.follow(fed.writer.position)
+    next(following)
+    following.close()  # type: ignore[attr-defined]
+    assert len(list(fed.stream.follow(fed.writer.position))) == 2
+    assert fed.stream.left_out == {}
