@@ -107,7 +107,7 @@ def _fed(minutes: int) -> Iterator[tuple[int, Stream]]:
 
     with tempfile.TemporaryDirectory() as folder:
         settings = GatewaySettings(max_rows_per_source_per_s=NO_MATTER)  # the limit has kernels too
-        intake, samples = Intake(settings, 1), SampleIntake(settings, 1)
+        intake, ways = Intake(settings, 1), (SampleIntake(settings, 1), SampleIntake(GatewaySettings(), 1))
         writer = LogWriter(Path(folder), 1 << 20)
         stream = Stream(0, StreamSettings(), LogReader(Path(folder)))
         for minute in range(minutes):
@@ -115,8 +115,9 @@ def _fed(minutes: int) -> Iterator[tuple[int, Stream]]:
                 for _, buffers in intake.accept(Signal(signal), body, "warm", START_NS + 3600 * NS).writes:
                     writer.append(buffers)
             for packed in _sample_bodies(START_NS // 10**6 + minute * 60_000):
-                for _, buffers in samples.take("warm", [packed], START_NS + 3600 * NS, [0]).writes:
-                    writer.append(buffers)
+                for samples in ways:
+                    for _, buffers in samples.take("warm", [packed], START_NS + 3600 * NS, [0]).writes:
+                        writer.append(buffers)
             for _ in stream.follow(writer.position):
                 pass
             yield minute, stream

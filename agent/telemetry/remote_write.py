@@ -14,7 +14,7 @@ import numpy as np
 
 from agent.errors import BadInput, Malformed, TooLarge, Unsupported
 from agent.telemetry import remote_write_scan as kernels
-from agent.telemetry.frames import I32, I64, U64
+from agent.telemetry.frames import I64, U64
 from agent.telemetry.remote_write_parts import read_parts
 from agent.telemetry.wire import ERRORS, OK, WRONG_TYPE
 
@@ -35,11 +35,6 @@ _WORDS = {
     kernels.ODD_REFS: "labels_refs holds an odd number of references",
     kernels.MANY_REFS: f"a series has more than {kernels.MAX_REFS // 2} labels",
 }
-
-
-Known = tuple[
-    U64, U64, I32
-]  # a table of series, their sequence and places in it, as in ``remote_write_scan``
 
 
 class Version(IntEnum):
@@ -98,12 +93,10 @@ class Scan:
         self._parts = np.empty((kernels.PART_ROWS, 1024), np.int64, order="F")
         self.text = np.empty(1 << 20, np.uint8)
         self.cursor = np.zeros(kernels.CURSOR_ROWS, np.int64)
-        self._known = NO_SERIES
 
-    def clear(self, known: Known | None = None) -> None:
-        """Begin a group of bodies, whose series may be in a table of those ``known``."""
+    def clear(self) -> None:
+        """Begin a group of bodies."""
         self.cursor[:] = 0
-        self._known = known or NO_SERIES
         if len(self.text) > KEPT_TEXT_BYTES:
             self.text = np.empty(1 << 20, np.uint8)
 
@@ -131,14 +124,18 @@ class Scan:
     def add(self, packed: Packed, number: int) -> None:
         """Append the rows of a body, marked as body ``number``. Raises ``Malformed`` or ``TooLarge``; nothing
         is appended then."""
+        start, end = self.unpack(packed)
+        self.add_unpacked(packed.version, number, start, end, start)
+
+    def add_unpacked(self, version: Version, number: int, start: int, end: int, at: int) -> None:
+        """The same of a body that ``unpack`` has put to ``text[start:end]``, from the message at ``at`` on."""
         before = self.cursor.copy()
         try:
-            start, end = self._unpack(packed)
             self.cursor[kernels.TEXT] = end
-            symbols = self._symbols(start, end) if packed.version is Version.V2 else NO_SYMBOLS
-            self._scan(packed.version, start, end, number, symbols)
+            symbols = self._symbols(start, end) if version is Version.V2 else NO_SYMBOLS
+            self._scan(version, start, at, end, number, symbols)
             if self.cursor[kernels.PARTS] > before[kernels.PARTS]:
-                self._read_parts(packed.version, int(before[kernels.PARTS]), symbols)
+                self._read_parts(version, int(before[kernels.PARTS]), symbols)
         except BadInput:
             self.cursor[:] = before
             raise
@@ -151,7 +148,9 @@ class Scan:
             grown[:used] = self.text[:used]
             self.text = grown
 
-    def _unpack(self, packed: Packed) -> tuple[int, int]:
+    def unpack(self, packed: Packed) -> tuple[int, int]:
+        """Unpack a body behind the text that is in use; where it lies. What is unpacked next takes its place, unless
+        it is added. Raises ``Malformed`` or ``TooLarge``."""
         start = int(self.cursor[kernels.TEXT])
         try:
             size = (
@@ -190,12 +189,12 @@ class Scan:
             raise _malformed(error, position - start)
         return symbols[:, :count]
 
-    def _scan(self, version: Version, start: int, end: int, number: int, symbols: I64) -> None:
+    def _scan(self, version: Version, start: int, at: int, end: int, number: int, symbols: I64) -> None:
         before = self.cursor.copy()
         while True:
             columns = self._columns, self._hashes, self._times, self._bits, self._parts, self.cursor
             if version is Version.V1:
-                error, position = kernels.scan_v1(self.text, start, end, number, *self._known, *columns)
+                error, position = kernels.scan_v1(self.text, at, end, number, *columns)
             else:
                 error, position = kernels.scan_v2(self.text, start, end, number, symbols, *columns)
             if error == OK:
@@ -252,7 +251,6 @@ class Scan:
 
 
 NO_SYMBOLS: I64 = np.empty((2, 0), np.int64)
-NO_SERIES: Known = np.zeros((1, 4), np.uint64), np.zeros((1, 2), np.uint64), np.zeros(1, np.int32)
 
 
 def _malformed(error: int, position: int) -> Malformed:

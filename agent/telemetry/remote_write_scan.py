@@ -5,11 +5,6 @@ Messages are those of Prometheus' ``prometheus.WriteRequest`` (1.0) and ``io.pro
 the body, which is the canonical form of ``agent.telemetry.labels`` where the sender follows the specification;
 in 2.0 the symbols put together to that form behind the body. Nothing of a label is parsed here.
 
-Senders repeat their series in one order. ``rows`` is the table of the series that are known (its rows begin with
-the hash); ``sequence`` lists their hashes, lengths of labels and rows in the order in which they came first, and
-``places`` tells of each row where it stands there. Where the next series of a body is the next one of the sequence,
-which one hash tells, its labels need not be walked nor its row be searched.
-
 ``text`` holds the body and, behind it, room for what is put together. ``cursor`` says how much of every column
 is used; a kernel that runs out of room says so (ROOM_*), and is called again with larger columns from where
 the body began. Errors are those of ``agent.telemetry.wire`` with the position of the message that has them.
@@ -20,7 +15,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from agent.telemetry.hashing import hash_bytes, slot_of
+from agent.telemetry.hashing import hash_bytes
 from agent.telemetry.wire import (
     BAD_FIELD,
     BAD_TYPE,
@@ -34,16 +29,13 @@ from agent.telemetry.wire import (
     little64,
 )
 
-# Rows of ``cursor``; LAST is the place in the sequence of the series before.
-SERIES, SAMPLES, PARTS, TEXT, LAST = range(5)
-CURSOR_ROWS = 5
-# Rows of ``series``: where its text lies, its samples, how many histograms and exemplars it has, which body
-# it is of, and its row in the table, -1 where that is not known.
-TEXT_OFF, TEXT_LEN, FIRST_SAMPLE, SAMPLE_COUNT, PART_COUNT, BODY, ROW = range(7)
+# Rows of ``cursor``.
+SERIES, SAMPLES, PARTS, TEXT = range(4)
+CURSOR_ROWS = 4
+# Rows of ``series``: where its text lies, its samples, how many histograms and exemplars it has, and which body
+# it is of.
+TEXT_OFF, TEXT_LEN, FIRST_SAMPLE, SAMPLE_COUNT, PART_COUNT, BODY = range(6)
 SERIES_ROWS = 8  # a line of the cache
-# Columns of ``sequence``: the hash, and length of the labels and row, one in each half of a word. Row 0 holds how
-# many there are, and stands for none.
-KEY, LENGTH_AND_ROW = range(2)
 # Rows of ``parts``, what is rarer than samples: kind, series, the message.
 PART_KIND, PART_SERIES, PART_OFF, PART_LEN, PART_BODY = range(5)
 PART_ROWS = 18  # the further ones are those of ``remote_write_parts``
@@ -53,6 +45,7 @@ HISTOGRAM, EXEMPLAR, METADATA = range(3)
 ROOM_SERIES, ROOM_SAMPLES, ROOM_PARTS, ROOM_TEXT, NO_SYMBOL, ODD_REFS, MANY_REFS = range(32, 39)
 
 MAX_REFS = 2048  # of one series; a label has two
+USUAL_SAMPLE_BYTES = 18
 
 
 @njit(cache=True, nogil=True)
@@ -156,55 +149,39 @@ def _gather(text, pos, stop, cursor, room):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _find(rows, sequence, places, key, length, cursor):  # type: ignore[no-untyped-def]
-    """The row of a series, -1 where it has none. From here on, what comes next is expected to be what came after
-    it before."""
-    row = slot_of(rows, key)
-    cursor[LAST] = 0
-    if rows[row, 3] == 0:
-        return np.int64(-1)
-    if places[row] == 0 and length > 0:
-        at = sequence[0, KEY] + np.uint64(1)
-        if at >= np.uint64(len(sequence)):  # many have gone: learn it anew
-            places[:] = 0
-            at = np.uint64(1)
-        sequence[0, KEY] = at
-        sequence[at, KEY] = key
-        sequence[at, LENGTH_AND_ROW] = (np.uint64(length) << np.uint64(32)) | row
-        places[row] = np.int32(at)
-    cursor[LAST] = places[row]
-    return np.int64(row)
+def usual_sample(text, pos, stop):  # type: ignore[no-untyped-def]
+    """``(whether it is one, time, bits of the value)`` of a Sample that looks as nearly all do: a double, and a time
+    of six bytes, which are those of the years 1971 to 2109. It has USUAL_SAMPLE_BYTES."""
+    at = np.uint64(pos)
+    if stop - pos < USUAL_SAMPLE_BYTES or little64(text, at) & np.uint64(0xFFFFFF) != np.uint64(0x091012):
+        return False, np.int64(0), np.uint64(0)
+    word = little64(text, at + np.uint64(10)) >> np.uint64(8)
+    if word & np.uint64(0x808080808080FF) != np.uint64(0x00808080808010):
+        return False, np.int64(0), np.uint64(0)
+    word >>= np.uint64(8)
+    low = (word & np.uint64(0x7F)) | ((word >> np.uint64(1)) & np.uint64(0x3F80))
+    low |= (word >> np.uint64(2)) & np.uint64(0x1FC000)
+    high = ((word >> np.uint64(3)) & np.uint64(0xFE00000)) | ((word >> np.uint64(4)) & np.uint64(0x7F0000000))
+    high |= (word >> np.uint64(5)) & np.uint64(0x3F800000000)
+    return True, np.int64(low | high), little64(text, at + np.uint64(3))
 
 
 @njit(cache=True, nogil=True)
 def _usual_samples(text, pos, stop, time_ms, bits, n):  # type: ignore[no-untyped-def]
-    """Read Samples as long as they look as nearly all do: a double, and a time of six bytes, which are those
-    of the years 1971 to 2109. Returns ``(position, how many samples there are)``."""
-    at = np.uint64(pos)
-    end = np.uint64(stop)
-    i = np.uint64(n)
-    while end - at >= np.uint64(18) and i < np.uint64(len(time_ms)):
-        if little64(text, at) & np.uint64(0xFFFFFF) != np.uint64(0x091012):
+    """Read usual Samples as long as there are. Returns ``(position, how many samples there are)``."""
+    while n < len(time_ms):
+        usual, t, value = usual_sample(text, pos, stop)
+        if not usual:
             break
-        word = little64(text, at + np.uint64(10)) >> np.uint64(8)
-        if word & np.uint64(0x808080808080FF) != np.uint64(0x00808080808010):
-            break
-        word >>= np.uint64(8)
-        bits[i] = little64(text, at + np.uint64(3))
-        low = (word & np.uint64(0x7F)) | ((word >> np.uint64(1)) & np.uint64(0x3F80))
-        low |= (word >> np.uint64(2)) & np.uint64(0x1FC000)
-        high = ((word >> np.uint64(3)) & np.uint64(0xFE00000)) | (
-            (word >> np.uint64(4)) & np.uint64(0x7F0000000)
-        )
-        high |= (word >> np.uint64(5)) & np.uint64(0x3F800000000)
-        time_ms[i] = np.int64(low | high)
-        i += np.uint64(1)
-        at += np.uint64(18)
-    return np.int64(at), np.int64(i)
+        time_ms[n] = t
+        bits[n] = value
+        n += 1
+        pos += USUAL_SAMPLE_BYTES
+    return pos, n
 
 
 @njit(cache=True, nogil=True)
-def _series_v1(text, pos, stop, body, rows, sequence, places, series, hashes, time_ms, bits, parts, cursor):  # type: ignore[no-untyped-def]
+def _series_v1(text, pos, stop, body, series, hashes, time_ms, bits, parts, cursor):  # type: ignore[no-untyped-def]
     """Scan a TimeSeries (1 labels, 2 samples, 3 exemplars, 4 histograms) of any form."""
     s = cursor[SERIES]
     n = cursor[SAMPLES]
@@ -265,63 +242,16 @@ def _series_v1(text, pos, stop, body, rows, sequence, places, series, hashes, ti
     series[SAMPLE_COUNT, s] = n - first
     series[PART_COUNT, s] = cursor[PARTS] - first_part
     series[BODY, s] = body
-    series[ROW, s] = _find(rows, sequence, places, hashes[s], 0 if scattered else text_len, cursor)
     cursor[SERIES] = s + 1
     cursor[SAMPLES] = n
     return pos
 
 
 @njit(cache=True, nogil=True)
-def _usual_series(text, pos, end, body, sequence, series, hashes, time_ms, bits, cursor):  # type: ignore[no-untyped-def]
-    """Scan TimeSeries as long as they come in the order that is known and hold the usual samples only; the
-    position of the first one that does not."""
-    s = np.uint64(cursor[SERIES])
-    n = np.int64(cursor[SAMPLES])
-    place = np.uint64(cursor[LAST]) + np.uint64(1)
-    known = min(sequence[0, KEY], np.uint64(len(sequence) - 1))
-    while pos < end and byte_at(text, pos) == 0x0A and place <= known and s < np.uint64(len(hashes)):
-        length, at = span(text, pos + 1, end)
-        if at < 0:
-            break
-        stop = at + length
-        both = sequence[place, LENGTH_AND_ROW]
-        text_len = np.int64(both >> np.uint64(32))
-        behind = at + text_len
-        if behind >= stop or byte_at(text, behind) != 0x12:
-            break
-        key = sequence[place, KEY]
-        if hash_bytes(text, at, text_len) != key:
-            break
-        behind, m = _usual_samples(text, behind, stop, time_ms, bits, n)
-        if behind != stop:
-            break
-        hashes[s] = key
-        series[TEXT_OFF, s] = at
-        series[TEXT_LEN, s] = text_len
-        series[FIRST_SAMPLE, s] = n
-        series[SAMPLE_COUNT, s] = m - n
-        series[PART_COUNT, s] = 0
-        series[BODY, s] = body
-        series[ROW, s] = np.int64(both & np.uint64(0xFFFFFFFF))
-        s += np.uint64(1)
-        n = m
-        place += np.uint64(1)
-        pos = stop
-    cursor[SERIES] = s
-    cursor[SAMPLES] = n
-    cursor[LAST] = place - np.uint64(1)
-    return pos
-
-
-@njit(cache=True, nogil=True)
-def scan_v1(text, start, end, body, rows, sequence, places, series, hashes, time_ms, bits, parts, cursor):  # type: ignore[no-untyped-def]
+def scan_v1(text, start, end, body, series, hashes, time_ms, bits, parts, cursor):  # type: ignore[no-untyped-def]
     """Scan a WriteRequest (1 timeseries, 3 metadata). Returns ``(error, position)``."""
     pos = np.int64(start)
     while pos < end:
-        if cursor[LAST]:
-            pos = _usual_series(text, pos, end, body, sequence, series, hashes, time_ms, bits, cursor)
-            if pos == end:
-                break
         begin = pos
         tag = byte_at(text, pos)
         if tag == 0x0A or tag == 0x1A:
@@ -329,10 +259,7 @@ def scan_v1(text, start, end, body, rows, sequence, places, series, hashes, time
             if pos < 0:
                 return -pos, begin
             if tag == 0x0A:
-                pos = _series_v1(
-                    text, pos, pos + length, body, rows, sequence, places, series, hashes, time_ms, bits, parts,
-                    cursor,
-                )  # fmt: skip
+                pos = _series_v1(text, pos, pos + length, body, series, hashes, time_ms, bits, parts, cursor)
             else:
                 error = _part(METADATA, np.int64(-1), pos, length, body, parts, cursor)
                 pos = pos + length if error == 0 else error
@@ -509,7 +436,6 @@ def _series_v2(text, pos, stop, body, symbols, known, refs, series, hashes, time
     series[SAMPLE_COUNT, s] = n - first
     series[PART_COUNT, s] = part_count
     series[BODY, s] = body
-    series[ROW, s] = -1
     hashes[s] = hash_bytes(text, off, cursor[TEXT] - off)
     cursor[SERIES] = s + 1
     cursor[SAMPLES] = n

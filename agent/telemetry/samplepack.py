@@ -120,6 +120,21 @@ def _unpack_times(sample_count, rows, kept, time_ms):  # type: ignore[no-untyped
 
 
 @njit(cache=True, nogil=True)
+def put_value(word, control, n, kept, at):  # type: ignore[no-untyped-def]
+    """Keep value ``n``, XORed with the one before it, from ``kept[at]`` on; returns where the next one goes."""
+    if word == 0:
+        control[n] = 0
+        return at
+    low = np.uint64(_trailing_zeros(word)) >> np.uint64(3)
+    size = np.uint64(8) - low - (np.uint64(_leading_zeros(word)) >> np.uint64(3))
+    word >>= low << np.uint64(3)
+    for j in range(np.uint64(8)):
+        kept[at + np.uint64(j)] = np.uint8(word >> (np.uint64(8) * np.uint64(j)))
+    control[n] = np.uint8(size | (low << np.uint64(4)))
+    return at + size
+
+
+@njit(cache=True, nogil=True)
 def _pack_values(sample_count, bits, control, kept):  # type: ignore[no-untyped-def]
     """Returns how many bytes are kept."""
     at = np.uint64(0)
@@ -127,18 +142,8 @@ def _pack_values(sample_count, bits, control, kept):  # type: ignore[no-untyped-
     for i in range(len(sample_count)):
         before = np.uint64(0)
         for _ in range(sample_count[i]):
-            word = bits[n] ^ before
+            at = put_value(bits[n] ^ before, control, n, kept, at)
             before = bits[n]
-            if word:
-                low = np.uint64(_trailing_zeros(word)) >> np.uint64(3)
-                size = np.uint64(8) - low - (np.uint64(_leading_zeros(word)) >> np.uint64(3))
-                word >>= low << np.uint64(3)
-                for j in range(np.uint64(8)):
-                    kept[at + np.uint64(j)] = np.uint8(word >> (np.uint64(8) * np.uint64(j)))
-                control[n] = np.uint8(size | (low << np.uint64(4)))
-                at += size
-            else:
-                control[n] = 0
             n += np.uint64(1)
     return np.int64(at)
 

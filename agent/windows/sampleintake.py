@@ -17,7 +17,7 @@ record that holds its first one. Not thread-safe.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,9 +26,9 @@ import numpy as np
 from agent.errors import BadInput
 from agent.settings import GatewaySettings
 from agent.telemetry.frames import I32, I64, Bool
-from agent.telemetry.remote_write import Packed, Scan
+from agent.telemetry.remote_write import Packed, Scan, Version
 from agent.telemetry.remote_write_labels import Fault, canonical
-from agent.telemetry.remote_write_scan import ROW, TEXT_LEN
+from agent.telemetry.remote_write_scan import TEXT_LEN
 from agent.telemetry.samples import SAMPLES, SampleBatch, sample_columns
 from agent.windows import record
 from agent.windows.admission import (
@@ -41,6 +41,7 @@ from agent.windows.admission import (
     measure,
     note_faults,
 )
+from agent.windows.expresslane import ExpressLane
 from agent.windows.hashindex import SeenSet
 from agent.windows.refusals import Outcome, outcome
 from agent.windows.sampleparts import NO_PARTS, SEEN_METADATA, Parts, judge_parts
@@ -105,6 +106,7 @@ class SampleIntake:
             [settings.max_labels, settings.max_name_bytes, settings.max_label_value_bytes], np.int64
         )
         self._scan = Scan(settings.max_decoded_bytes)
+        self._lane = ExpressLane(streams)
         self._tenants: dict[str, _Tenant] = {}
 
     def forget(self) -> None:
@@ -117,24 +119,72 @@ class SampleIntake:
 
     def take(self, tenant: str, bodies: Sequence[Packed], now_ns: int, positions: Sequence[int]) -> Taken:
         """The records for bodies of one tenant. What is refused is told in the outcome of its body."""
-        scan, known = self._scan, self._tenant(tenant, now_ns, positions)
-        scan.clear((known.table.rows, known.table.sequence, known.table.sequence_place))
-        refused: dict[int, BadInput] = {}
-        for number, packed in enumerate(bodies):
-            try:
-                scan.add(packed, number)
-            except BadInput as error:
-                refused[number] = error
+        known = self._tenant(tenant, now_ns, positions)
         group = _Group(
             known,
             now_ns,
             np.zeros((len(bodies), COUNT_COLUMNS), np.int64),
             np.full((2, len(bodies), len(Fault)), -1, np.int64),
         )
+        refused = self._read(group, bodies)
+        writes = list(self._usual_records(group, tenant))
+        owed = None
+        if len(self._scan.hashes) or self._scan.parts.shape[1]:
+            rest, owed = self._general_records(group, tenant, bodies)
+            writes += rest
+        outcomes = [
+            outcome(self._scan, group.counts[number], group.examples[:, number], refused.get(number))
+            for number in range(len(bodies))
+        ]
+        if known.rate and owed is not None:
+            outcomes = known.rate.remember(self._scan, bodies, outcomes, owed)
+        return Taken(tuple(writes), tuple(outcomes))
+
+    def _read(self, group: _Group, bodies: Sequence[Packed]) -> dict[int, BadInput]:
+        """Take what is usual, up to the first series that is not, and scan the rest; the bodies that are refused."""
+        scan, lane, known = self._scan, self._lane, group.tenant
+        scan.clear()
+        lane.clear()
+        refused: dict[int, BadInput] = {}
+        usual = known.rate is None  # else each series may be one too many
+        bounds, now_s = self._bounds(group.now_ns), group.now_ns // 10**9
+        for number, packed in enumerate(bodies):
+            counts, on_lane = group.counts[number], usual and packed.version is Version.V1
+            try:
+                start, end = scan.unpack(packed)
+                at = start
+                if on_lane:
+                    at = lane.take(
+                        scan.text, start, end, known.table, known.generations, now_s, bounds, counts
+                    )
+                if at < end or not on_lane:
+                    usual = False
+                    scan.add_unpacked(packed.version, number, start, end, at)
+            except BadInput as error:
+                refused[number] = error
+                if on_lane:
+                    lane.undo(known.table, counts)
+        return refused
+
+    def _usual_records(self, group: _Group, tenant: str) -> Iterator[tuple[int, Buffers]]:
+        """What went through the lane. It comes before all that did not."""
+        for stream in range(self._streams):
+            rows = self._lane.samples(stream)
+            if rows:
+                columns = self._lane.columns(stream, group.tenant.since[stream : stream + 1])
+                yield stream, record.encode(SAMPLES, tenant, rows, group.now_ns, columns)
+
+    def _general_records(
+        self, group: _Group, tenant: str, bodies: Sequence[Packed]
+    ) -> tuple[list[tuple[int, Buffers]], Bool | None]:
+        """What is scanned, and which of its series are left for the rate of their sources."""
+        scan, known = self._scan, group.tenant
         rate = known.rate
         settled = rate.settled(scan, bodies) if rate else None
         slots = self._slots(group, settled)
-        owed = rate.limit(known.table, scan, slots, now_ns, group.counts, group.examples) if rate else None
+        owed = (
+            rate.limit(known.table, scan, slots, group.now_ns, group.counts, group.examples) if rate else None
+        )
         columns = self._admit(group, slots)
         histograms = np.zeros(len(columns.series_hash), np.int32)
         parts = self._parts(group, slots, columns, histograms) if scan.parts.shape[1] else None
@@ -142,16 +192,10 @@ class SampleIntake:
         for stream in range(self._streams):
             part = parts.of(stream, columns.raw_of(stream)) if parts and stream in parts.streams else {}
             if part or columns.used[SERIES_ROOM, stream]:
-                batch = self._batch(group.tenant, columns, histograms, stream, part)
-                encoded = record.encode(SAMPLES, tenant, len(batch), now_ns, sample_columns(batch))
+                batch = self._batch(known, columns, histograms, stream, part)
+                encoded = record.encode(SAMPLES, tenant, len(batch), group.now_ns, sample_columns(batch))
                 writes.append((stream, encoded))
-        outcomes = [
-            outcome(scan, group.counts[number], group.examples[:, number], refused.get(number))
-            for number in range(len(bodies))
-        ]
-        if rate and owed is not None:
-            outcomes = rate.remember(scan, bodies, outcomes, owed)
-        return Taken(tuple(writes), tuple(outcomes))
+        return writes, owed
 
     def _tenant(self, name: str, now_ns: int, positions: Sequence[int]) -> _Tenant:
         found = self._tenants.get(name)
@@ -168,7 +212,7 @@ class SampleIntake:
         settled has none."""
         scan, known = self._scan, group.tenant
         slots = np.empty(len(scan.hashes), np.int64)
-        unknown = known.table.locate(scan.series[ROW], scan.hashes, known.generations, slots)
+        unknown = known.table.locate(scan.hashes, known.generations, slots)
         if settled is not None:
             unknown = unknown[~settled[unknown]]
         if len(unknown):
@@ -187,8 +231,7 @@ class SampleIntake:
             scan.cursor, known.table.seed,
         )  # fmt: skip
         known.table.register(scan.hashes, raw_hashes, place, unknown, faults, group.now_ns // 10**9)
-        scan.series[ROW] = -1
-        known.table.locate(scan.series[ROW], scan.hashes, known.generations, slots)
+        known.table.locate(scan.hashes, known.generations, slots)
         slots[unknown[faults != 0]] = -1
         note_faults(unknown, faults, scan.series, group.counts, group.examples)
 

@@ -13,7 +13,7 @@ than the canonical one (unsorted, with empty values); its second word is the has
 ``places`` says for each row what decided its owner, ``sources`` how many series each place has and, where the rate
 of a source is limited, ``buckets`` what each may still send (``agent.telemetry.allowance``).
 
-``sequence`` and ``sequence_place`` belong to ``agent.telemetry.remote_write_scan``: in which order the series come.
+``sequence`` and ``sequence_place`` belong to ``agent.windows.expresslane``: in which order the series come.
 
 Which stream owns a series is decided by rendezvous hashing, as in ``agent.windows.placement``, over the hash of
 tenant, job and instance: all series of a target lie together, and the targets of one job use all cores.
@@ -60,14 +60,14 @@ def owner_of(place, streams):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def locate(rows, found, hashes, generations, slots, unknown):  # type: ignore[no-untyped-def]
-    """``found`` are the rows of the series where these are known, else -1. ``slots[i]`` becomes the slot of series ``i``, -1 where it is not known; those are listed in ``unknown``.
+def locate(rows, hashes, generations, slots, unknown):  # type: ignore[no-untyped-def]
+    """``slots[i]`` becomes the slot of series ``i``, -1 where it is not known; those are listed in ``unknown``.
 
     A series that came as an alias and must be defined again counts as unknown: its canonical labels are not
     at hand. Returns how many are unknown."""
     count = 0
     for i in range(len(hashes)):
-        slot = np.uint64(found[i]) if found[i] >= 0 else slot_of(rows, hashes[i])
+        slot = slot_of(rows, hashes[i])
         meta = rows[slot, 3]
         if meta & _ALIAS:
             slot = slot_of(rows, rows[slot, 1])
@@ -193,11 +193,10 @@ class SeriesTable:
             + self.buckets.nbytes
         )
 
-    def locate(self, found: I64, hashes: U64, generations: I64, slots: I64) -> I64:
-        """Fill ``slots``; the numbers of the series that are not known. ``found`` are the rows that the scan has
-        found, -1 elsewhere; void after ``register``."""
+    def locate(self, hashes: U64, generations: I64, slots: I64) -> I64:
+        """Fill ``slots``; the numbers of the series that are not known."""
         unknown = np.empty(len(hashes), np.int64)
-        return unknown[: locate(self.rows, found, hashes, generations, slots, unknown)]
+        return unknown[: locate(self.rows, hashes, generations, slots, unknown)]
 
     def register(
         self, hashes: U64, raw_hashes: U64, place: U64, unknown: I64, faults: U8, now_s: int

@@ -12,10 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.errors import BadInput, Malformed, TooLarge, Unsupported
-from agent.telemetry.hashing import slot_of
 from agent.telemetry.labels import decode_labels, hash_labels, labels_of
 from agent.telemetry.remote_write import (
-    Known,
     Packed,
     Scan,
     Version,
@@ -24,10 +22,7 @@ from agent.telemetry.remote_write import (
 )
 from agent.telemetry.remote_write_client import WriteSeries, encode_write_request_v2
 from agent.telemetry.remote_write_scan import (
-    BODY,
     FIRST_SAMPLE,
-    PART_COUNT,
-    ROW,
     SAMPLE_COUNT,
     TEXT_LEN,
     TEXT_OFF,
@@ -112,56 +107,6 @@ def test_version_2_gives_the_same_rows_as_version_1(made: Any) -> None:
     first = expected(write_request((dict(one.labels), one.samples) for one in second))
     assert [decode_labels(text) for text, _ in rows_of(scan)] == [decode_labels(text) for text, _ in first]
     assert [points for _, points in rows_of(scan)] == [points for _, points in first]
-
-
-def known(*messages: Any) -> Known:
-    """A table with half of the series of some requests, before any came."""
-    rows = np.zeros((1 << 10, 4), np.uint64)
-    for text, _ in [row for one in messages for row in expected(one)][::2]:
-        key = np.uint64(hash_labels(text))
-        rows[slot_of(rows, key)] = key, 0, 0, 1 << 63
-    return rows, np.zeros((16, 2), np.uint64), np.zeros(len(rows), np.int32)
-
-
-def outcome_of(bodies: list[bytes], table: Known) -> Any:
-    scan = Scan(LIMIT)
-    scan.clear(table)
-    refused = []
-    for number, body in enumerate(bodies):
-        try:
-            scan.add(Packed(snappy(body)), number)
-        except BadInput as error:
-            refused.append((number, error.message))
-    columns = [scan.series[row].tolist() for row in (SAMPLE_COUNT, PART_COUNT, BODY)]
-    for key, row in zip(scan.hashes, scan.series[ROW].tolist(), strict=True):
-        slot = slot_of(table[0], key)
-        assert row == (int(slot) if table[0][slot, 3] else -1)
-    return rows_of(scan), columns, scan.parts[:5].tolist(), refused
-
-
-@given(series, st.data())
-def test_a_known_order_of_series_changes_nothing(made: Any, data: st.DataObject) -> None:
-    """Requests in the usual order, in others, with series left out, added, repeated, or damaged."""
-    whole = write_request([(dict(labels) | {"n": str(i)}, points) for i, (labels, points) in enumerate(made)])
-    bodies = []
-    for _ in range(data.draw(st.integers(1, 5))):
-        message = WriteRequest()
-        for i in data.draw(st.lists(st.integers(0, max(0, len(made) - 1)), max_size=8)) if made else []:
-            row = message.timeseries.add()
-            row.CopyFrom(whole.timeseries[i])
-            if data.draw(st.booleans()) and data.draw(st.booleans()):
-                row.exemplars.add(value=1.0, timestamp=5)
-        body = bytearray(
-            whole.SerializeToString() if data.draw(st.booleans()) else message.SerializeToString()
-        )
-        if data.draw(st.booleans()) and data.draw(st.booleans()):
-            at = data.draw(st.integers(0, len(body)))
-            body[at : at + data.draw(st.integers(0, 3))] = data.draw(st.binary(max_size=3))
-        bodies.append(bytes(body))
-    table = known(whole)
-    for _ in range(2):
-        forgetful = np.zeros((2, 2), np.uint64), np.zeros(len(table[0]), np.int32)  # of an order of one
-        assert outcome_of(bodies, table) == outcome_of(bodies, (table[0], *forgetful))
 
 
 @given(series, st.data())

@@ -34,13 +34,23 @@ def intake(streams: int = 1, **settings: Any) -> SampleIntake:
 def take(
     made: SampleIntake, *bodies: Packed, positions: Iterable[int] = (0,), now_ms: int = NOW_MS
 ) -> tuple[dict[int, SampleBatch], tuple[Outcome, ...]]:
+    """What is written to each stream, where that is one record each."""
+    written, outcomes = take_all(made, *bodies, positions=positions, now_ms=now_ms)
+    batches = dict(written)
+    assert len(batches) == len(written)
+    return batches, outcomes
+
+
+def take_all(
+    made: SampleIntake, *bodies: Packed, positions: Iterable[int] = (0,), now_ms: int = NOW_MS
+) -> tuple[list[tuple[int, SampleBatch]], tuple[Outcome, ...]]:
     taken = made.take("t", bodies, now_ms * 10**6, list(positions))
-    batches = {}
+    written = []
     for stream, buffers in taken.writes:
         raw = memoryview(b"".join(buffers))
         assert record.intact(raw, 0)
-        batches[stream] = from_sample_columns(record.decode(raw, 0, 0).columns)
-    return batches, taken.outcomes
+        written.append((stream, from_sample_columns(record.decode(raw, 0, 0).columns)))
+    return written, taken.outcomes
 
 
 def v1(*series: tuple[dict[str, str], Points]) -> Packed:

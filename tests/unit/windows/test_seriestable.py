@@ -25,9 +25,7 @@ def enter(table: SeriesTable, hashes: U64, place: U64 | None = None, now_s: int 
 
 
 def found(table: SeriesTable, hashes: U64) -> int:
-    return len(hashes) - len(
-        table.locate(np.full(len(hashes), -1), hashes, GENERATIONS, np.empty(len(hashes), np.int64))
-    )
+    return len(hashes) - len(table.locate(hashes, GENERATIONS, np.empty(len(hashes), np.int64)))
 
 
 def table(max_series: int = 1 << 20, max_per_source: int = 1 << 20, *, rated: bool = False) -> SeriesTable:
@@ -52,7 +50,7 @@ def test_a_place_has_one_stream_and_places_use_all_evenly() -> None:
     made, hashes = table(), keys(4000)
     enter(made, hashes)
     slots = np.empty(len(hashes), np.int64)
-    made.locate(np.full(len(hashes), -1), hashes, GENERATIONS, slots)
+    made.locate(hashes, GENERATIONS, slots)
     streams = made.rows[slots, 3] & np.uint64(STREAM_MASK)
     assert np.bincount(streams.astype(np.int64), minlength=4).min() > 800
     assert streams.tolist() == [owner_of(key, 4) for key in hashes]
