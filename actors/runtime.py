@@ -63,6 +63,17 @@ RAY_ENVIRONMENT = {
     # Every actor tells the dashboard each second which of its methods ran.
     "RAY_task_events_report_interval_ms": "10000",
     "RAY_worker_niceness": "0",
+    # What Ray's own processes look at, and how often: they wake each other for a fifth of what an idle layer takes.
+    "METRICS_RECORD_INTERVAL_S": "60",
+    "REPORTER_UPDATE_INTERVAL_MS": "15000",
+    "RAY_metrics_report_interval_ms": "30000",
+    "RAY_raylet_report_resources_period_milliseconds": "1000",
+    "RAY_kill_idle_workers_interval_ms": "5000",
+    "RAY_memory_monitor_refresh_ms": "1000",
+    "RAY_io_context_event_loop_lag_collection_interval_ms": "10000",
+    "RAY_io_context_monitor_probe_interval_ms": "10000",
+    "RAY_report_worker_backlog_interval_ms": "5000",
+    "RAY_raylet_check_for_unexpected_worker_disconnect_interval_ms": "5000",
 }
 
 

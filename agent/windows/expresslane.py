@@ -211,13 +211,14 @@ class ExpressLane:
     def __init__(self, streams: int) -> None:
         self._used = np.zeros((streams, MIXED + 1), np.int64)
         self._before = self._used.copy()
-        self._passed = 0
+        self._passed = self._bound = 0  # samples that there are at most
         self._columns = _columns(streams, FIRST_ROWS)
         self._journal = np.empty((FIRST_ROWS, 3), np.uint64)
 
     def clear(self) -> None:
         """Begin a group."""
         self._used[:] = 0
+        self._bound = 0
 
     def take(
         self,
@@ -277,9 +278,10 @@ class ExpressLane:
         """Room for so many more samples in every stream, each of a series of its own."""
         if samples > len(self._journal):
             self._journal = np.empty((2 * samples, 3), np.uint64)
-        streams, wanted = len(self._used), int(self._used[:, SAMPLES].max()) + samples
-        if wanted * streams > len(self._columns.control):
-            grown = _columns(streams, 2 * wanted)
+        self._bound += samples
+        streams = len(self._used)
+        if self._bound * streams > len(self._columns.control):
+            grown = _columns(streams, 2 * self._bound)
             for old, new in zip(self._by_stream(self._columns), self._by_stream(grown), strict=True):
                 new[:, : old.shape[1]] = old
             self._columns = grown

@@ -58,21 +58,22 @@ def outcome(scan: Scan, counts: I64, examples: I64, error: BadInput | None) -> O
     if error is not None:
         return Outcome(error=error)
     refused, message, later = {}, "", None
-    if counts[FAULTS:].any():
-        refused = {fault: int(counts[FAULTS + fault]) for fault in Fault if counts[FAULTS + fault]}
+    row = counts.tolist()
+    if any(row[FAULTS:]):
+        refused = {fault: row[FAULTS + fault] for fault in Fault if row[FAULTS + fault]}
         said = {
             fault: _sentence(scan, fault, n, int(examples[0, fault]), int(examples[1, fault]))
             for fault, n in refused.items()
             if fault not in QUIET
         }
         if Fault.RATE_LIMITED in said:
-            later = Later(int(counts[WAIT_NS]) / 1e9, said.pop(Fault.RATE_LIMITED))
+            later = Later(row[WAIT_NS] / 1e9, said.pop(Fault.RATE_LIMITED))
         message = "; ".join(said.values())
     return Outcome(
-        samples=int(counts[WRITTEN_SAMPLES]),
-        histograms=int(counts[WRITTEN_HISTOGRAMS]),
-        exemplars=int(counts[WRITTEN_EXEMPLARS]),
-        equal=int(counts[EQUAL_SAMPLES]),
+        samples=row[WRITTEN_SAMPLES],
+        histograms=row[WRITTEN_HISTOGRAMS],
+        exemplars=row[WRITTEN_EXEMPLARS],
+        equal=row[EQUAL_SAMPLES],
         refused=refused,
         message=message,
         later=later,
