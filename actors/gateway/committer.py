@@ -15,10 +15,10 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
-from itertools import groupby
+from itertools import chain, groupby
 from queue import Empty, SimpleQueue
 from typing import Any
 
@@ -28,11 +28,11 @@ from actors.gateway.intake import Buffers
 from agent.errors import ObservabilityError, Overloaded
 from agent.telemetry.remote_write import Packed
 from agent.windows.log import LogWriter
-from agent.windows.sampleintake import SampleIntake
+from agent.windows.sampleintake import MAX_BODIES, SampleIntake
 
 BEHIND = "the write-ahead log is behind; come back in a second"
 USUAL_PACKING = 4  # how much larger a body of remote write is unpacked
-GROUP_BODIES, GROUP_BYTES = 64, 16 << 20
+GROUP_BYTES = 16 << 20
 LINGER_S = 0.002
 RETRY_TELL_S = 0.25
 
@@ -71,7 +71,7 @@ class Committer:
         self._syncers = ThreadPoolExecutor(max(1, len(writers) - 1), thread_name_prefix="sync")
         self._loop: asyncio.AbstractEventLoop | None = None
         self._tasks: list[asyncio.Task[None]] = []
-        self._expected = 1
+        self._expected, self._running = 1, True
         self.pending_bytes = 0
         self.commits = 0
 
@@ -119,18 +119,15 @@ class Committer:
 
     def _run(self) -> None:
         """The thread."""
-        running = True
-        while running:
-            running, group = self._gather()
-            if group:
-                self._attempt(group)
+        while self._running:
+            self._attempt(self._arriving())
 
-    def _attempt(self, group: Sequence[_Entry]) -> None:
+    def _attempt(self, arriving: Iterable[_Entry]) -> None:
         """Write a group and settle it. Where it is no fault of the disk, whose request it is must be found out, so
         that the others of the group do not share its fate."""
-        error = None
+        error, group = None, list[_Entry]()
         try:
-            self._write(group)
+            self._write(_noted(arriving, group))
         except Exception as problem:  # the next group must find the thread alive
             structlog.get_logger().exception("the write-ahead log cannot be written")
             self._samples.forget()
@@ -144,30 +141,31 @@ class Committer:
                 return
             else:
                 error = Overloaded(f"not taken: {type(problem).__name__}: {problem}", retry_after_s=5)
-        if self._loop:
+        if group and self._loop:
             self._loop.call_soon_threadsafe(self._settle, group, error, [w.position for w in self._writers])
 
-    def _gather(self) -> tuple[bool, list[_Entry]]:
-        """Whether to go on, and what waits; at least one entry where it goes on. Those whose last requests were
-        acknowledged together send their next ones together: as many are waited for, though not long."""
+    def _arriving(self) -> Iterator[_Entry]:
+        """The requests of a group as they come, so that the first is worked on while the others are on their way; none
+        when it is time to end. Those whose last requests were acknowledged together send their next ones together: as
+        many are waited for, though not long."""
         entry = self._waiting.get()
         until = time.monotonic() + LINGER_S
-        group: list[_Entry] = []
-        size = 0
+        count = size = 0
         try:
             while entry is not None:
-                group.append(entry)
+                yield entry
+                count += 1
                 size += entry.size_bytes
-                if len(group) == GROUP_BODIES or size > GROUP_BYTES:
+                if count == MAX_BODIES or size > GROUP_BYTES:
                     break
-                left_s = until - time.monotonic() if len(group) < self._expected else 0.0
+                left_s = until - time.monotonic() if count < self._expected else 0.0
                 entry = self._waiting.get(timeout=left_s) if left_s > 0 else self._waiting.get_nowait()
         except Empty:
             pass
-        self._expected = len(group)
-        return entry is not None, group
+        self._expected = count
+        self._running = entry is not None
 
-    def _write(self, group: Sequence[_Entry]) -> None:
+    def _write(self, group: Iterable[_Entry]) -> None:
         touched = set()
         for stream, buffers in self._records(group):
             self._writers[stream].append(buffers)
@@ -182,18 +180,38 @@ class Committer:
         for synced in syncing:
             synced.result()
 
-    def _records(self, group: Sequence[_Entry]) -> Iterator[Write]:
-        for tenant, entries in groupby(sorted(group, key=_tenant), key=_tenant):
-            if not tenant:
-                for entry in entries:
-                    yield from entry.writes
-                continue
-            asking = list(entries)
-            bodies = [entry.packed for entry in asking if entry.packed]
-            taken = self._samples.take(tenant, bodies, time.time_ns(), self._durable)
-            for entry, outcome in zip(asking, taken.outcomes, strict=True):
-                entry.outcome = outcome
-            yield from taken.writes
+    def _records(self, group: Iterable[_Entry]) -> Iterator[Write]:
+        """The bodies of the tenant who came first are taken as they come, the others when all are there."""
+        coming = iter(group)
+        first = next(coming, None)
+        others: list[_Entry] = []
+        if first is not None:
+            yield from self._taken(first.tenant, chain([first], coming), others)
+        for tenant, entries in groupby(sorted(others, key=_tenant), key=_tenant):
+            yield from self._taken(tenant, entries, [])
+
+    def _taken(self, tenant: str, entries: Iterable[_Entry], others: list[_Entry]) -> Iterator[Write]:
+        """The records of those entries that are a tenant's."""
+        mine: list[_Entry] = []
+
+        def bodies() -> Iterator[Packed]:
+            for entry in entries:
+                if entry.tenant != tenant:
+                    others.append(entry)
+                    continue
+                mine.append(entry)
+                if entry.packed:
+                    yield entry.packed
+
+        if not tenant:
+            list(bodies())
+            for entry in mine:
+                yield from entry.writes
+            return
+        taken = self._samples.take(tenant, bodies(), time.time_ns(), self._durable)
+        for entry, outcome in zip(mine, taken.outcomes, strict=True):
+            entry.outcome = outcome
+        yield from taken.writes
 
     def _settle(self, group: Sequence[_Entry], error: Exception | None, positions: Sequence[int]) -> None:
         for entry in group:
@@ -235,3 +253,10 @@ class Committer:
 
 def _tenant(entry: _Entry) -> str:
     return entry.tenant
+
+
+def _noted(entries: Iterable[_Entry], group: list[_Entry]) -> Iterator[_Entry]:
+    """The entries as they come; who came is in the group."""
+    for entry in entries:
+        group.append(entry)
+        yield entry

@@ -17,7 +17,7 @@ record that holds its first one. Not thread-safe.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,6 +52,7 @@ Buffers = list[bytes | memoryview]
 
 GENERATION_BYTES = 64 << 20  # a generation lasts until the log has grown by this, or
 GENERATION_RATIO = 4  # by so many times its definitions, whichever is more
+MAX_BODIES = 64  # of one call
 IDLE_NS = 3600 * 10**9  # a tenant that sent nothing for so long is forgotten when another comes
 
 
@@ -117,38 +118,42 @@ class SampleIntake:
     def series(self) -> int:
         return sum(len(tenant.table) for tenant in list(self._tenants.values()))
 
-    def take(self, tenant: str, bodies: Sequence[Packed], now_ns: int, positions: Sequence[int]) -> Taken:
-        """The records for bodies of one tenant. What is refused is told in the outcome of its body."""
+    def take(self, tenant: str, bodies: Iterable[Packed], now_ns: int, positions: Sequence[int]) -> Taken:
+        """The records for bodies of one tenant, at most MAX_BODIES, which may still be on their way. What is refused is
+        told in the outcome of its body."""
         known = self._tenant(tenant, now_ns, positions)
         group = _Group(
             known,
             now_ns,
-            np.zeros((len(bodies), COUNT_COLUMNS), np.int64),
-            np.full((2, len(bodies), len(Fault)), -1, np.int64),
+            np.zeros((MAX_BODIES, COUNT_COLUMNS), np.int64),
+            np.full((2, MAX_BODIES, len(Fault)), -1, np.int64),
         )
-        refused = self._read(group, bodies)
+        came, refused = self._read(group, bodies)
         writes = list(self._usual_records(group, tenant))
         owed = None
         if len(self._scan.hashes) or self._scan.parts.shape[1]:
-            rest, owed = self._general_records(group, tenant, bodies)
+            rest, owed = self._general_records(group, tenant, came)
             writes += rest
         outcomes = [
             outcome(self._scan, group.counts[number], group.examples[:, number], refused.get(number))
-            for number in range(len(bodies))
+            for number in range(len(came))
         ]
         if known.rate and owed is not None:
-            outcomes = known.rate.remember(self._scan, bodies, outcomes, owed)
+            outcomes = known.rate.remember(self._scan, came, outcomes, owed)
         return Taken(tuple(writes), tuple(outcomes))
 
-    def _read(self, group: _Group, bodies: Sequence[Packed]) -> dict[int, BadInput]:
-        """Take what is usual, up to the first series that is not, and scan the rest; the bodies that are refused."""
+    def _read(self, group: _Group, bodies: Iterable[Packed]) -> tuple[list[Packed], dict[int, BadInput]]:
+        """Take what is usual, up to the first series that is not, and scan the rest; the bodies, and those of them that
+        are refused."""
         scan, lane, known = self._scan, self._lane, group.tenant
         scan.clear()
         lane.clear()
+        came: list[Packed] = []
         refused: dict[int, BadInput] = {}
         usual = known.rate is None  # else each series may be one too many
         bounds, now_s = self._bounds(group.now_ns), group.now_ns // 10**9
         for number, packed in enumerate(bodies):
+            came.append(packed)
             counts, on_lane = group.counts[number], usual and packed.version is Version.V1
             try:
                 start, end = scan.unpack(packed)
@@ -164,7 +169,7 @@ class SampleIntake:
                 refused[number] = error
                 if on_lane:
                     lane.undo(known.table, counts)
-        return refused
+        return came, refused
 
     def _usual_records(self, group: _Group, tenant: str) -> Iterator[tuple[int, Buffers]]:
         """What went through the lane. It comes before all that did not."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -167,10 +167,14 @@ async def test_one_request_that_cannot_be_worked_on_does_not_take_others_with_it
     good, poison = body("good"), body("poison")
     take = SampleIntake.take
 
-    def picky(self: SampleIntake, tenant: str, bodies: Sequence[Packed], *rest: Any) -> Any:
-        if poison in bodies:
-            raise ValueError("odd")
-        return take(self, tenant, bodies, *rest)
+    def checked(bodies: Iterable[Packed]) -> Iterator[Packed]:
+        for one in bodies:
+            if one is poison:
+                raise ValueError("odd")
+            yield one
+
+    def picky(self: SampleIntake, tenant: str, bodies: Iterable[Packed], *rest: Any) -> Any:
+        return take(self, tenant, checked(bodies), *rest)
 
     monkeypatch.setattr(SampleIntake, "take", picky)
     async with committer(tmp_path, Told()) as made:
@@ -181,3 +185,22 @@ async def test_one_request_that_cannot_be_worked_on_does_not_take_others_with_it
         )
     assert [isinstance(answer, Overloaded) for answer in answers] == [False, True, False, False]
     assert [answer.samples for answer in answers if isinstance(answer, Outcome)] == [1, 1]
+
+
+async def test_requests_of_several_tenants_and_of_otlp_share_a_commit(tmp_path: Path) -> None:
+    told = Told()
+    async with committer(tmp_path, told) as made:
+        outcomes = await asyncio.gather(
+            made.write("a", body("one")),
+            made.commit([(0, entry())]),
+            made.write("b", body("one")),
+            made.write("a", body("two")),
+        )
+        await until(lambda: told.positions == dict(enumerate(made.positions)))
+        assert made.commits <= 2  # the first may have gone alone
+    assert [one.samples for one in outcomes if one] == [1, 1, 1]
+    records = [one for i in range(2) for one in LogReader(tmp_path / str(i)).read(0, told.positions[i])]
+    assert sorted(one.meta.tenant for one in records if one.meta.signal == "samples") in (
+        ["a", "a", "b"],
+        ["a", "b"],
+    )
