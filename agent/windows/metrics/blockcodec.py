@@ -24,14 +24,9 @@ from pcodec import ChunkConfig, standalone
 
 from agent.promql.kernels import count_stale
 from agent.telemetry.frames import F64, I32, I64
+from agent.windows.metrics import decimals
 
 LEVEL = 8
-MOST_DIGITS = 9
-RAW = -1  # the exponent of a series that is kept as it is
-PLAIN, STEPS, DISTANCES = range(3)  # what the integers behind the first are
-LARGEST = float(2**50)
-JUDGED = 24  # samples of a series, to choose the form
-_POWERS = 10.0 ** np.arange(MOST_DIGITS + 1)
 _CONFIG = ChunkConfig(compression_level=LEVEL)
 
 Numbers = npt.NDArray[Any]
@@ -51,125 +46,6 @@ class Group:
     @property
     def nbytes(self) -> int:
         return self.offsets.nbytes + self.value.nbytes + self.time_start.nbytes + self.time_ms.nbytes
-
-
-@njit(cache=True, nogil=True)
-def _is_odd(value):  # type: ignore[no-untyped-def]
-    """NaN, an infinity, or minus zero."""
-    return not np.isfinite(value) or (value == 0.0 and np.signbit(value))
-
-
-@njit(cache=True, nogil=True)
-def _digits(value, start, behind, powers):  # type: ignore[no-untyped-def]
-    """After how many decimal digits every value of a series ends; RAW where they do not."""
-    digits = 0
-    recheck = start  # what is before was judged with fewer digits
-    for i in range(start, behind):
-        v = value[i]
-        if _is_odd(v):
-            continue
-        while True:
-            scaled = np.rint(v * powers[digits])
-            if abs(scaled) < LARGEST and scaled / powers[digits] == v:
-                break
-            digits += 1
-            recheck = i
-            if digits > MOST_DIGITS:
-                return RAW
-    for i in range(start, recheck):
-        v = value[i]
-        if not _is_odd(v):
-            scaled = np.rint(v * powers[digits])
-            if abs(scaled) >= LARGEST or scaled / powers[digits] != v:
-                return RAW
-    return digits
-
-
-@njit(cache=True, nogil=True)
-def _bits(numbers, first, behind, bits):  # type: ignore[no-untyped-def]
-    """Bits a sample that the integers of a series take in each form, about, judged by some of them."""
-    negative = np.zeros(3)
-    step = max(1, (behind - first) // JUDGED)
-    judged = 0
-    for k in range(first + 1, behind, step):
-        judged += 1
-        for form in range(3):
-            base = np.int64(0) if form == PLAIN else numbers[k - 1] if form == STEPS else numbers[first]
-            bits[form] += np.log2(1.0 + abs(numbers[k] - base))
-            if numbers[k] < base:
-                negative[form] = 1.0
-    if judged:
-        for form in range(3):
-            bits[form] = bits[form] / judged + negative[form]
-
-
-@njit(cache=True, nogil=True)
-def _split(value, offsets, powers, exponent, form, numbers, raw, odd):  # type: ignore[no-untyped-def]
-    """Sort every value into ``numbers`` (scaled integers: the first, then the rest), ``raw`` or, by its
-    place, ``odd``. Returns how many numbers, raw and odd ones there are. The form is that which suits the
-    group, but for series that another one suits better by a bit a sample: mixed forms cost bits too."""
-    bits = np.zeros((len(exponent), 3))
-    n = r = o = 0
-    for i in range(len(exponent)):
-        start, behind = offsets[i], offsets[i + 1]
-        exponent[i] = _digits(value, start, behind, powers)
-        if exponent[i] == RAW:
-            for k in range(start, behind):
-                raw[r] = value[k]
-                r += 1
-            continue
-        first, last = n, np.int64(0)
-        for k in range(start, behind):
-            if _is_odd(value[k]):
-                odd[o] = k
-                o += 1
-            else:
-                last = np.int64(np.rint(value[k] * powers[exponent[i]]))
-            numbers[n] = last
-            n += 1
-        _bits(numbers, first, n, bits[i])
-    usual = np.argmin(bits.sum(axis=0))
-    first = 0
-    for i in range(len(exponent)):
-        form[i] = PLAIN
-        if exponent[i] == RAW:
-            continue
-        own = np.argmin(bits[i])
-        form[i] = own if bits[i, own] < bits[i, usual] - 1.0 else usual
-        behind = first + offsets[i + 1] - offsets[i]
-        if form[i] != PLAIN:
-            for k in range(behind - 1, first, -1):
-                numbers[k] -= numbers[k - 1] if form[i] == STEPS else numbers[first]
-        first = behind
-    return n, r, o
-
-
-@njit(cache=True, nogil=True)
-def _join(offsets, powers, exponent, form, first, rest, raw, value):  # type: ignore[no-untyped-def]
-    """What ``_split`` took apart, but for the odd ones."""
-    n = r = f = 0
-    for i in range(len(exponent)):
-        start, behind = offsets[i], offsets[i + 1]
-        if exponent[i] == RAW:
-            for k in range(start, behind):
-                value[k] = raw[r]
-                r += 1
-            continue
-        if start == behind:
-            continue
-        number = first[f]
-        base = np.int64(0) if form[i] == PLAIN else number
-        f += 1
-        value[start] = number
-        steps = form[i] == STEPS
-        for k in range(start + 1, behind):
-            number = (number if steps else base) + rest[n]
-            n += 1
-            value[k] = number
-        if exponent[i] > 0:
-            power = powers[exponent[i]]
-            for k in range(start, behind):
-                value[k] /= power
 
 
 @njit(cache=True, nogil=True)
@@ -238,18 +114,18 @@ def decode_times(content: bytes | memoryview) -> tuple[I64, I64, I64]:
 
 
 def encode_values(offsets: I64, value: F64) -> bytes:
+    """The values of series, ``offsets`` as in ``Group``."""
     series, samples = len(offsets) - 1, len(value)
     exponent, form = np.empty(series, np.int16), np.empty(series, np.int16)
     numbers, raw = np.empty(samples, np.int64), np.empty(samples, np.float64)
-    odd = np.empty(samples, np.int64)
-    n, r, o = _split(value, offsets, _POWERS, exponent, form, numbers, raw, odd)
-    numbers, raw, odd = numbers[:n], raw[:r], odd[:o]
-    counts = np.diff(offsets)[exponent != RAW]
-    is_first = np.zeros(n, np.bool_)
-    is_first[_starts(counts)[counts > 0]] = True
+    odd, first = np.empty(samples, np.int64), np.empty(series, np.int64)
+    bits = value.view(np.int64)
+    n, r, o = decimals.split(value, bits, offsets, decimals.POWERS, exponent, numbers, raw, odd)
+    decimals.choose_forms(offsets, exponent, numbers[:n], form)
+    f, rest = decimals.take_differences(offsets, exponent, form, numbers[:n], first)
+    odd = odd[:o]
     columns = (
-        exponent, form, numbers[is_first], numbers[~is_first], raw, odd.astype(np.int32),
-        value[odd].view(np.uint64),
+        exponent, form, first[:f], numbers[:rest], raw[:r], odd.astype(np.int32), value[odd].view(np.uint64),
     )  # fmt: skip
     return pack([_squeezed(column) for column in columns])
 
@@ -257,7 +133,7 @@ def encode_values(offsets: I64, value: F64) -> bytes:
 def decode_values(offsets: I64, content: bytes | memoryview) -> F64:
     exponent, form, first, rest, raw, odd, bits = (_loosened(part) for part in unpack(content))
     value = np.empty(int(offsets[-1]), np.float64)
-    _join(offsets, _POWERS, exponent, form, first, rest, raw, value)
+    decimals.join(offsets, decimals.POWERS, exponent, form, first, rest, raw, value)
     value.view(np.uint64)[odd] = bits
     return value
 

@@ -74,3 +74,36 @@ def test_usual_series_are_small(kind: str, most_bytes: float) -> None:
 
 def test_packed_parts() -> None:
     assert unpack(pack([b"", b"abc", b"\0"])) == [b"", b"abc", b"\0"]
+
+
+INF, NAN, OWN_NAN_BITS = float("inf"), float("nan"), 0x7FF8000000000123
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        pytest.param([], id="nothing"),
+        pytest.param([-0.0], id="minus zero alone"),
+        pytest.param([1.0, -0.0, 2.0], id="minus zero among whole numbers"),
+        pytest.param([0.25, -0.0, 0.5], id="minus zero among decimals"),
+        pytest.param([NAN] * 5, id="nothing but NaN"),
+        pytest.param([NAN, 1.0, INF, 2.0, -INF], id="odd ones at both ends"),
+        pytest.param([1.0, 2.0, 3.0, 4.125], id="more digits at the end"),
+        pytest.param([1.0, 2.125, 3.0, 4.0, 5.0], id="more digits where nobody looks first"),
+        pytest.param([1.0, 2.0**50, 3.0], id="too large in the middle"),
+        pytest.param([2.0**49, 1.5, 3.0, 4.0, 5.0], id="too large with digits"),
+        pytest.param([1.0, 1e300, 2.0, 3.0, 5e-324], id="huge and tiny"),
+        pytest.param([1.0, 0.1 + 0.2, 2.0, 3.0, 4.0], id="all digits of a double"),
+        pytest.param([-(2.0**50) + 1, 2.0**50 - 1, 0.0], id="as far apart as they may be"),
+    ],
+)
+def test_unusual_values_come_back_between_usual_ones(values: list[float]) -> None:
+    """To the last bit, and the series beside are as they were."""
+    lists = [[1.0, 2.0, 4.0], values, [0.5, 0.25], [], [*values, 7.0]]
+    written = [[(t, int(np.float64(v).view(np.uint64))) for t, v in enumerate(one)] for one in lists]
+    assert round_trip(written) == written
+
+
+def test_the_bits_of_a_nan_come_back() -> None:
+    written = [[(1, OWN_NAN_BITS), (2, STALE_NAN_BITS), (3, OWN_NAN_BITS | 1 << 63)]]
+    assert round_trip(written) == written
