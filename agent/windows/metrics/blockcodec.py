@@ -20,14 +20,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from numba import njit
-from pcodec import ChunkConfig, standalone
+from pcodec import ChunkConfig, DeltaSpec, ModeSpec, standalone
 
 from agent.promql.kernels import count_stale
 from agent.telemetry.frames import F64, I32, I64
 from agent.windows.metrics import decimals
 
-LEVEL = 8
-_CONFIG = ChunkConfig(compression_level=LEVEL)
+LEVEL = 7
+# How pcodec keeps a column: it is told so, or it tries several ways on a part of the column.
+_SEARCHED = ChunkConfig(compression_level=LEVEL)
+_AS_IT_IS = ChunkConfig(LEVEL, ModeSpec.classic(), DeltaSpec.no_op())
+_ASCENDING = ChunkConfig(LEVEL, ModeSpec.classic(), DeltaSpec.try_consecutive(1))
 
 Numbers = npt.NDArray[Any]
 
@@ -93,8 +96,14 @@ def encode_times(offsets: I64, time_ms: I64) -> bytes:
     begin = _starts(counts)[counts > 0]
     rest = np.ones(len(steps), np.bool_)
     rest[begin] = False
-    columns = (index, counts.astype(np.int32), time_ms[starts[counts > 0]], steps[rest])
-    return pack([_squeezed(column) for column in columns])
+    return pack(
+        [
+            _squeezed(index, _ASCENDING),
+            _squeezed(counts.astype(np.int32), _AS_IT_IS),
+            _squeezed(time_ms[starts[counts > 0]], _AS_IT_IS),
+            _squeezed(steps[rest]),
+        ]
+    )
 
 
 def decode_times(content: bytes | memoryview) -> tuple[I64, I64, I64]:
@@ -124,15 +133,20 @@ def encode_values(offsets: I64, value: F64) -> bytes:
     decimals.choose_forms(offsets, exponent, numbers[:n], form)
     f, rest = decimals.take_differences(offsets, exponent, form, numbers[:n], first)
     odd = odd[:o]
-    columns = (
-        exponent, form, first[:f], numbers[:rest], raw[:r], odd.astype(np.int32), value[odd].view(np.uint64),
-    )  # fmt: skip
-    return pack([_squeezed(column) for column in columns])
+    searched = first[:f], numbers[:rest], raw[:r], odd.astype(np.int32), value[odd].view(np.uint64)
+    return pack(
+        [
+            _squeezed(exponent, _AS_IT_IS),
+            _squeezed(form, _AS_IT_IS),
+            *(_squeezed(column) for column in searched),
+        ]
+    )
 
 
 def decode_values(offsets: I64, content: bytes | memoryview) -> F64:
     exponent, form, first, rest, raw, odd, bits = (_loosened(part) for part in unpack(content))
     value = np.empty(int(offsets[-1]), np.float64)
+    first, rest = first.astype(np.int64), rest.astype(np.int64)
     decimals.join(offsets, decimals.POWERS, exponent, form, first, rest, raw, value)
     value.view(np.uint64)[odd] = bits
     return value
@@ -165,10 +179,24 @@ _KINDS = {"h": np.int16, "i": np.int32, "q": np.int64, "d": np.float64, "Q": np.
 _CODES = {np.dtype(kind): code for code, kind in _KINDS.items()}
 
 
-def _squeezed(column: Numbers) -> bytes:
+def _squeezed(column: Numbers, config: ChunkConfig = _SEARCHED) -> bytes:
     """A letter for the type, then pcodec's own format; the letter alone where there is nothing."""
+    if len(column) and column.dtype == np.int64:
+        column, config = _narrowed(column, config)
     code = _CODES[column.dtype].encode()
-    return code + (standalone.simple_compress(np.ascontiguousarray(column), _CONFIG) if len(column) else b"")
+    return code + (standalone.simple_compress(np.ascontiguousarray(column), config) if len(column) else b"")
+
+
+def _narrowed(column: I64, config: ChunkConfig) -> tuple[Numbers, ChunkConfig]:
+    """A column in the smallest type that holds it: to pcodec wider numbers cost twice the time, and bytes too. Where
+    all are the same there is nothing to search for."""
+    low, high = int(column.min()), int(column.max())
+    if low == high:
+        config = _AS_IT_IS
+    for kind in (np.int16, np.int32):
+        if np.iinfo(kind).min <= low and high <= np.iinfo(kind).max:
+            return column.astype(kind), config
+    return column, config
 
 
 def _loosened(part: bytes) -> Numbers:

@@ -6,10 +6,18 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pcodec import ChunkConfig, standalone
 
 from agent.promql.values import STALE_NAN_BITS
 from agent.telemetry.frames import F64
-from agent.windows.metrics.blockcodec import decode_group, encode_times, encode_values, pack, unpack
+from agent.windows.metrics.blockcodec import (
+    decode_group,
+    decode_values,
+    encode_times,
+    encode_values,
+    pack,
+    unpack,
+)
 
 Samples = list[tuple[int, int]]  # time, bits of the value
 
@@ -107,3 +115,22 @@ def test_unusual_values_come_back_between_usual_ones(values: list[float]) -> Non
 def test_the_bits_of_a_nan_come_back() -> None:
     written = [[(1, OWN_NAN_BITS), (2, STALE_NAN_BITS), (3, OWN_NAN_BITS | 1 << 63)]]
     assert round_trip(written) == written
+
+
+def test_numbers_are_kept_in_the_smallest_type_that_holds_them() -> None:
+    """Of the first and the other integers of a series; any type there is read."""
+    for last, code in ((9.0, b"h"), (2.0**20, b"i"), (2.0**40, b"q")):
+        value = np.asarray([1.0, 2.0, last, 4.0])
+        assert unpack(encode_values(np.asarray([0, 4]), value))[3][:1] == code
+        written = [[(t, int(v)) for t, v in enumerate(value.view(np.uint64))]]
+        assert round_trip(written) == written
+
+
+def test_wide_integers_are_read_as_narrow_ones() -> None:
+    """Blocks were written so."""
+    offsets, value = np.asarray([0, 3, 6]), np.asarray([1.0, 2.0, 4.0, 0.25, 0.5, 0.75])
+    parts = unpack(encode_values(offsets, value))
+    for place in (2, 3):
+        numbers = np.asarray(standalone.simple_decompress(parts[place][1:])).astype(np.int64)
+        parts[place] = b"q" + standalone.simple_compress(numbers, ChunkConfig())
+    assert decode_values(offsets, pack(parts)).tolist() == value.tolist()
