@@ -22,7 +22,8 @@ import numpy.typing as npt
 from numba import njit
 from pcodec import ChunkConfig, DeltaSpec, ModeSpec, standalone
 
-from agent.promql.kernels import count_stale
+from agent.promql.kernels import alike, count_stale
+from agent.promql.values import Times
 from agent.telemetry.frames import F64, I32, I64
 from agent.windows.metrics import decimals
 
@@ -52,29 +53,24 @@ class Group:
 
 
 @njit(cache=True, nogil=True)
-def _same_times(time_ms, offsets, index, chosen):  # type: ignore[no-untyped-def]
+def _same_times(start, counts, time_ms, index, chosen):  # type: ignore[no-untyped-def]
     """Number the different lists of times: ``index[i]`` is that of series ``i``, ``chosen`` the first series
-    of each. Returns how many. A table by a hash; equal hashes are compared."""
+    of each. Returns how many. Series side by side mostly share a list; the others are looked up in a table by a hash
+    of a few times, and compared."""
     size = 4
     while size < 2 * len(index):
         size *= 2
     slots = np.full(size, -1, np.int64)
     found = 0
     for i in range(len(index)):
-        start, count = offsets[i], offsets[i + 1] - offsets[i]
-        h = np.uint64(count)
-        for k in range(start, start + count):
-            h = (h ^ np.uint64(time_ms[k])) * np.uint64(0x9E3779B97F4A7C15)
-            h ^= h >> np.uint64(29)
-        slot = np.int64(h & np.uint64(size - 1))
+        if i > 0 and start[i] == start[i - 1] and counts[i] == counts[i - 1]:
+            index[i] = index[i - 1]
+            continue
+        times = time_ms[start[i] : start[i] + counts[i]]
+        slot = np.int64(_hash(times) & np.uint64(size - 1))
         while slots[slot] >= 0:
             other = chosen[slots[slot]]
-            same = offsets[other + 1] - offsets[other] == count
-            k = 0
-            while same and k < count:
-                same = time_ms[offsets[other] + k] == time_ms[start + k]
-                k += 1
-            if same:
+            if alike(time_ms[start[other] : start[other] + counts[other]], times):
                 break
             slot = (slot + 1) & (size - 1)
         if slots[slot] < 0:
@@ -85,23 +81,47 @@ def _same_times(time_ms, offsets, index, chosen):  # type: ignore[no-untyped-def
     return found
 
 
-def encode_times(offsets: I64, time_ms: I64) -> bytes:
-    """The times of series, ``offsets`` as in ``Group``."""
-    series = len(offsets) - 1
+@njit(cache=True, nogil=True)
+def _hash(times):  # type: ignore[no-untyped-def]
+    h = np.uint64(len(times))
+    if len(times):
+        for k in (0, len(times) // 2, len(times) - 1):
+            h = (h ^ np.uint64(times[k])) * np.uint64(0x9E3779B97F4A7C15)
+            h ^= h >> np.uint64(29)
+    return h
+
+
+@njit(cache=True, nogil=True)
+def _steps(start, counts, time_ms, first, rest):  # type: ignore[no-untyped-def]
+    """Of each list of times the first and, one behind the other, its differences. Returns how many these and those
+    are."""
+    f = r = 0
+    for i in range(len(start)):
+        times = time_ms[start[i] : start[i] + counts[i]]
+        if len(times):
+            first[f] = times[0]
+            f += 1
+            to = rest[r : r + len(times) - 1]
+            for k in range(len(to)):
+                to[k] = times[k + 1] - times[k]
+            r += len(to)
+    return f, r
+
+
+def encode_times(counts: I64, times: Times) -> bytes:
+    """The times of series of so many samples each."""
+    series = len(counts)
     index, chosen = np.empty(series, np.int32), np.empty(series, np.int32)
-    chosen = chosen[: _same_times(time_ms, offsets, index, chosen)]
-    starts, counts = offsets[chosen], np.diff(offsets)[chosen]
-    rows = ranges(starts, counts)
-    steps = np.diff(time_ms[rows], prepend=0)
-    begin = _starts(counts)[counts > 0]
-    rest = np.ones(len(steps), np.bool_)
-    rest[begin] = False
+    chosen = chosen[: _same_times(times.start, counts, times.ms, index, chosen)]
+    lengths = counts[chosen]
+    first, rest = np.empty(len(chosen), np.int64), np.empty(int(lengths.sum()), np.int64)
+    f, r = _steps(times.start[chosen], lengths, times.ms, first, rest)
     return pack(
         [
             _squeezed(index, _ASCENDING),
-            _squeezed(counts.astype(np.int32), _AS_IT_IS),
-            _squeezed(time_ms[starts[counts > 0]], _AS_IT_IS),
-            _squeezed(steps[rest]),
+            _squeezed(lengths.astype(np.int32), _AS_IT_IS),
+            _squeezed(first[:f], _AS_IT_IS),
+            _squeezed(rest[:r]),
         ]
     )
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pcodec import ChunkConfig, standalone
 
-from agent.promql.values import STALE_NAN_BITS
+from agent.promql.values import STALE_NAN_BITS, Times
 from agent.telemetry.frames import F64
 from agent.windows.metrics.blockcodec import (
     decode_group,
@@ -36,7 +36,9 @@ def round_trip(series: list[Samples]) -> list[Samples]:
     offsets = np.concatenate([[0], np.cumsum([len(one) for one in series])]).astype(np.int64)
     time_ms = np.asarray([t for one in series for t, _ in one], np.int64)
     value = np.asarray([v for one in series for _, v in one], np.uint64).view(np.float64)
-    group = decode_group(encode_times(offsets, time_ms), encode_values(offsets, value))
+    group = decode_group(
+        encode_times(np.diff(offsets), Times(offsets[:-1], time_ms)), encode_values(offsets, value)
+    )
     bits = group.value.view(np.uint64).tolist()
     times = group.time_ms.tolist()
     return [
@@ -76,7 +78,9 @@ def test_usual_series_are_small(kind: str, most_bytes: float) -> None:
     }[kind]
     offsets = np.arange(257) * 120
     times = np.tile(np.arange(120) * 15_000 + 1_700_000_000_000, 256)
-    size = len(encode_times(offsets, times)) + len(encode_values(offsets, value.reshape(-1)))
+    size = len(encode_times(np.diff(offsets), Times(offsets[:-1], times))) + len(
+        encode_values(offsets, value.reshape(-1))
+    )
     assert size / value.size < most_bytes
 
 
@@ -134,3 +138,25 @@ def test_wide_integers_are_read_as_narrow_ones() -> None:
         numbers = np.asarray(standalone.simple_decompress(parts[place][1:])).astype(np.int64)
         parts[place] = b"q" + standalone.simple_compress(numbers, ChunkConfig())
     assert decode_values(offsets, pack(parts)).tolist() == value.tolist()
+
+
+@pytest.mark.parametrize(
+    "lists",
+    [
+        pytest.param([[1, 2, 3], [1, 2, 3], [9], [1, 2, 3]], id="the same again, and behind another"),
+        pytest.param([[], [5], [], [], [5, 6]], id="series without samples"),
+        pytest.param([[1, 2, 5, 8, 9], [1, 3, 5, 7, 9], [1, 2, 5, 8, 9]], id="alike where they are hashed"),
+        pytest.param([[1, 2], [1, 2, 3], [1]], id="one begins as another"),
+        pytest.param([[-(2**40), 2**40], [2**40, 2**40 + 2**33]], id="far apart"),
+    ],
+)
+def test_lists_of_times_come_back(lists: list[list[int]]) -> None:
+    written = [[(t, 0) for t in one] for one in lists]
+    assert round_trip(written) == written
+
+
+def test_lists_of_times_that_come_shared_are_written_as_those_that_do_not() -> None:
+    counts, ms = np.asarray([3, 3, 0, 2, 3]), np.asarray([10, 20, 30, 10, 20])
+    shared = encode_times(counts, Times(np.asarray([0, 0, 3, 3, 0]), ms))
+    alone = ms[[0, 1, 2, 0, 1, 2, 3, 4, 0, 1, 2]]
+    assert shared == encode_times(counts, Times(np.asarray([0, 3, 6, 6, 8]), alone))
