@@ -325,6 +325,26 @@ def count_between(s, ids, start_ms, end_ms, out):  # type: ignore[no-untyped-def
 
 
 @njit(cache=True, nogil=True)
+def any_between(s, ids, start_ms, end_ms, out):  # type: ignore[no-untyped-def]
+    """Whether each series has samples in ``[start_ms, end_ms]``. The row tells it of most: their newest one is."""
+    for i in range(len(ids)):
+        if i + 2 * AHEAD < len(ids):
+            prefetch(s.rows, np.int64(ids[i + 2 * AHEAD]) * ROW_WORDS)
+        series = np.int64(ids[i])
+        chunk, count, last = s.rows[series, CHUNK], s.rows[series, FILL], s.rows[series, LAST]
+        out[i] = chunk >= 0 and start_ms <= last <= end_ms
+        if last <= end_ms:
+            continue
+        while chunk >= 0 and _time(s, chunk, 0) > end_ms:
+            chunk = s.words[chunk * CHUNK_WORDS + PREVIOUS]
+            if chunk >= 0:
+                count = s.words[chunk * CHUNK_WORDS + COUNT]
+        if chunk >= 0:
+            low, high = _reach(s, chunk, count, start_ms, end_ms, False)
+            out[i] = high > low
+
+
+@njit(cache=True, nogil=True)
 def _copy_out(s, word, low, high, time_ms, bits):  # type: ignore[no-untyped-def]
     """Samples ``low`` to ``high`` - 1 of the chunk at ``word``, to the end of views that have room for them. Views
     let the compiler use vectors: their indices need no test for negative ones. Returns the number of stale markers."""

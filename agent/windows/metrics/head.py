@@ -6,7 +6,7 @@ import numpy as np
 from numba import njit
 
 from agent.promql.values import Times
-from agent.telemetry.frames import F64, I32, I64, U64
+from agent.telemetry.frames import F64, I32, I64, U64, Bool
 from agent.windows.metrics import chunks
 from agent.windows.metrics.arena import physical_bytes, reserve
 from agent.windows.metrics.seriestable import SeriesTable
@@ -117,6 +117,12 @@ class Head:
         """How many samples each series has in ``[start_ms, end_ms]``."""
         out = np.zeros(len(ids), np.int64)
         chunks.count_between(self._chunks, ids, start_ms, end_ms, out)
+        return out
+
+    def has_between(self, ids: I32, start_ms: int, end_ms: int) -> Bool:
+        """Which series have samples in ``[start_ms, end_ms]``."""
+        out = np.empty(len(ids), np.bool_)
+        chunks.any_between(self._chunks, ids, start_ms, end_ms, out)
         return out
 
     def copy(

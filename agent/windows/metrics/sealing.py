@@ -71,7 +71,7 @@ def series_between(source: Source, span_ms: tuple[int, int]) -> I32:
     for first in range(0, len(source.head), SCAN_STEP):
         ids = np.arange(first, min(first + SCAN_STEP, len(source.head)), dtype=np.int32)
         with source.lock:
-            found.append(ids[source.head.counts(ids, *span_ms) > 0])
+            found.append(ids[source.head.has_between(ids, *span_ms)])
     with source.lock:
         others = [
             series
@@ -79,7 +79,9 @@ def series_between(source: Source, span_ms: tuple[int, int]) -> I32:
             for series in lists.series()
             if lists.between(series, *span_ms)
         ]
-    ids = np.unique(np.concatenate([*found, np.asarray(others, np.int32)]))
+    ids = np.concatenate([*found, np.asarray(others, np.int32)])
+    if others:
+        ids = np.unique(ids)
     return ids[np.argsort(source.index.codes(METRIC_NAME, ids), kind="stable")]
 
 
