@@ -15,6 +15,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -27,8 +28,10 @@ from agent.promql.values import Times
 from agent.telemetry.frames import F64, I32, I64
 from agent.windows.metrics import decimals
 
-LEVEL = 7
+LEVEL = 6
+NUMBERS_LEVEL = 7  # of the integers that are the bulk of a block
 # How pcodec keeps a column: it is told so, or it tries several ways on a part of the column.
+_NUMBERS = ChunkConfig(compression_level=NUMBERS_LEVEL)
 _SEARCHED = ChunkConfig(compression_level=LEVEL)
 _AS_IT_IS = ChunkConfig(LEVEL, ModeSpec.classic(), DeltaSpec.no_op())
 _ASCENDING = ChunkConfig(LEVEL, ModeSpec.classic(), DeltaSpec.try_consecutive(1))
@@ -119,7 +122,7 @@ def encode_times(counts: I64, times: Times) -> bytes:
     return pack(
         [
             _squeezed(index, _ASCENDING),
-            _squeezed(lengths.astype(np.int32), _AS_IT_IS),
+            _squeezed(lengths, _AS_IT_IS),
             _squeezed(first[:f], _AS_IT_IS),
             _squeezed(rest[:r]),
         ]
@@ -153,12 +156,15 @@ def encode_values(offsets: I64, value: F64) -> bytes:
     decimals.choose_forms(offsets, exponent, numbers[:n], form)
     f, rest = decimals.take_differences(offsets, exponent, form, numbers[:n], first)
     odd = odd[:o]
-    searched = first[:f], numbers[:rest], raw[:r], odd.astype(np.int32), value[odd].view(np.uint64)
     return pack(
         [
             _squeezed(exponent, _AS_IT_IS),
             _squeezed(form, _AS_IT_IS),
-            *(_squeezed(column) for column in searched),
+            _squeezed(first[:f]),
+            _squeezed(numbers[:rest], _NUMBERS),
+            _squeezed(raw[:r]),
+            _squeezed(odd),
+            _squeezed(value[odd].view(np.uint64)),
         ]
     )
 
@@ -200,23 +206,34 @@ _CODES = {np.dtype(kind): code for code, kind in _KINDS.items()}
 
 
 def _squeezed(column: Numbers, config: ChunkConfig = _SEARCHED) -> bytes:
-    """A letter for the type, then pcodec's own format; the letter alone where there is nothing."""
-    if len(column) and column.dtype == np.int64:
-        column, config = _narrowed(column, config)
-    code = _CODES[column.dtype].encode()
-    return code + (standalone.simple_compress(np.ascontiguousarray(column), config) if len(column) else b"")
+    """A letter for the type, then pcodec's own format; the letter alone where there is nothing. Integers go in the
+    smallest type that holds them: to pcodec wider ones cost twice the time, and bytes too."""
+    if not len(column):
+        return _CODES[column.dtype].encode()
+    if column.dtype.kind == "i":
+        low, high = int(column.min()), int(column.max())
+        column = column.astype(_narrowest(low, high), copy=False)
+        if low == high:
+            return _repeated(column.dtype, low, len(column))
+    return _compressed(column, config)
 
 
-def _narrowed(column: I64, config: ChunkConfig) -> tuple[Numbers, ChunkConfig]:
-    """A column in the smallest type that holds it: to pcodec wider numbers cost twice the time, and bytes too. Where
-    all are the same there is nothing to search for."""
-    low, high = int(column.min()), int(column.max())
-    if low == high:
-        config = _AS_IT_IS
+def _narrowest(low: int, high: int) -> np.dtype[Any]:
     for kind in (np.int16, np.int32):
         if np.iinfo(kind).min <= low and high <= np.iinfo(kind).max:
-            return column.astype(kind), config
-    return column, config
+            return np.dtype(kind)
+    return np.dtype(np.int64)
+
+
+@lru_cache(maxsize=1024)
+def _repeated(kind: np.dtype[Any], number: int, length: int) -> bytes:
+    """A column that is one number throughout. Small ones are, group after group, and pcodec takes its time for each."""
+    return _compressed(np.full(length, number, kind), _AS_IT_IS)
+
+
+def _compressed(column: Numbers, config: ChunkConfig) -> bytes:
+    content: bytes = standalone.simple_compress(column, config)
+    return _CODES[column.dtype].encode() + content
 
 
 def _loosened(part: bytes) -> Numbers:
