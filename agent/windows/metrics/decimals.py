@@ -96,21 +96,35 @@ def _scaled_around(value, start, power, numbers, odd):  # type: ignore[no-untype
 
 
 @njit(cache=True, nogil=True)
-def _bits(numbers, form):  # type: ignore[no-untyped-def]
-    """Bits a sample that the integers of a series take in a form, about, judged by some of them. The sum of their
+def _bits(numbers, bits):  # type: ignore[no-untyped-def]
+    """Bits a sample that the integers of a series take in each form, about, judged by some of them. The sum of their
     logarithms is that of their product: a logarithm takes as long as everything else here."""
-    step = max(1, len(numbers) // JUDGED)
-    total, product, judged, negative = 0.0, 1.0, 0, 0.0
-    for k in range(1, len(numbers), step):
-        base = np.int64(0) if form == PLAIN else numbers[k - 1] if form == STEPS else numbers[0]
-        product *= 1.0 + abs(numbers[k] - base)
-        if product > _MANY:
-            total += np.log2(product)
-            product = 1.0
-        if numbers[k] < base:
-            negative = 1.0
+    if len(numbers) < 2:
+        return
+    plain = steps = apart = 1.0
+    least_plain = least_step = least_apart = np.int64(0)
+    judged, first = 0, numbers[0]
+    for k in range(1, len(numbers), max(1, len(numbers) // JUDGED)):
+        number, step, distance = numbers[k], numbers[k] - numbers[k - 1], numbers[k] - first
+        plain *= 1.0 + abs(number)
+        steps *= 1.0 + abs(step)
+        apart *= 1.0 + abs(distance)
+        least_plain, least_step = min(least_plain, number), min(least_step, step)
+        least_apart = min(least_apart, distance)
         judged += 1
-    return (total + np.log2(product)) / judged + negative if judged else 0.0
+        if max(plain, steps, apart) > _MANY:
+            _add_logarithms(bits, plain, steps, apart)
+            plain = steps = apart = 1.0
+    _add_logarithms(bits, plain, steps, apart)
+    for form, least in ((PLAIN, least_plain), (STEPS, least_step), (DISTANCES, least_apart)):
+        bits[form] = bits[form] / judged + (least < 0)
+
+
+@njit(cache=True, nogil=True)
+def _add_logarithms(bits, plain, steps, apart):  # type: ignore[no-untyped-def]
+    bits[PLAIN] += np.log2(plain)
+    bits[STEPS] += np.log2(steps)
+    bits[DISTANCES] += np.log2(apart)
 
 
 @njit(cache=True, nogil=True)
@@ -145,14 +159,14 @@ def choose_forms(offsets, exponent, numbers, form):  # type: ignore[no-untyped-d
     for i in range(len(exponent)):
         if exponent[i] != RAW:
             behind = first + offsets[i + 1] - offsets[i]
-            for one in range(3):
-                bits[i, one] = _bits(numbers[first:behind], one)
+            _bits(numbers[first:behind], bits[i])
             first = behind
     usual = np.argmin(bits.sum(axis=0))
     for i in range(len(exponent)):
-        own = np.argmin(bits[i])
-        better = exponent[i] == RAW or bits[i, own] < bits[i, usual] - 1.0
-        form[i] = PLAIN if exponent[i] == RAW else own if better else usual
+        form[i] = PLAIN
+        if exponent[i] != RAW:
+            own = np.argmin(bits[i])
+            form[i] = own if bits[i, own] < bits[i, usual] - 1.0 else usual
 
 
 @njit(cache=True, nogil=True)
