@@ -7,7 +7,7 @@ from numba import njit
 
 from agent.promql.values import Times
 from agent.telemetry.frames import F64, I32, I64, U64, Bool
-from agent.windows.metrics import chunks
+from agent.windows.metrics import chunkreads, chunks
 from agent.windows.metrics.arena import physical_bytes, reserve
 from agent.windows.metrics.seriestable import SeriesTable
 
@@ -116,13 +116,13 @@ class Head:
     def counts(self, ids: I32, start_ms: int, end_ms: int) -> I64:
         """How many samples each series has in ``[start_ms, end_ms]``."""
         out = np.zeros(len(ids), np.int64)
-        chunks.count_between(self._chunks, ids, start_ms, end_ms, out)
+        chunkreads.count_between(self._chunks, ids, start_ms, end_ms, out)
         return out
 
     def has_between(self, ids: I32, start_ms: int, end_ms: int) -> Bool:
         """Which series have samples in ``[start_ms, end_ms]``."""
         out = np.empty(len(ids), np.bool_)
-        chunks.any_between(self._chunks, ids, start_ms, end_ms, out)
+        chunkreads.any_between(self._chunks, ids, start_ms, end_ms, out)
         return out
 
     def copy(
@@ -131,7 +131,7 @@ class Head:
         """The samples that ``counts`` are: the values of each series ending before row ``behind[i]`` of ``value``.
         Returns their times, and whether there are stale markers among them."""
         start, time_ms = np.empty(len(ids), np.int64), np.empty(int(counts.sum()), np.int64)
-        used, stale = chunks.copy_between(
+        used, stale = chunkreads.copy_between(
             self._chunks, ids, *span_ms, counts, behind, value.view(np.int64), start, time_ms
         )
         return Times(start, time_ms[:used]), stale > 0

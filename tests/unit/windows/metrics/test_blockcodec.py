@@ -84,6 +84,15 @@ def test_usual_series_are_small(kind: str, most_bytes: float) -> None:
     assert size / value.size < most_bytes
 
 
+@pytest.mark.parametrize("begin", [0.0, 2.0**49, -(2.0**49)])
+def test_a_counter_is_small_wherever_it_stands(begin: float) -> None:
+    """Its integers are kept by their steps, however large they are themselves."""
+    steps = np.random.default_rng(1).poisson(3, (64, 300))
+    value: F64 = begin + np.cumsum(steps, axis=1).astype(float)
+    size = len(encode_values(np.arange(65) * 300, value.reshape(-1)))
+    assert size / value.size < 0.45
+
+
 def test_packed_parts() -> None:
     assert unpack(pack([b"", b"abc", b"\0"])) == [b"", b"abc", b"\0"]
 
