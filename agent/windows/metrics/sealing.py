@@ -18,7 +18,7 @@ from agent.telemetry.labels import METRIC_NAME
 from agent.windows.metrics.answers import offsets_of
 from agent.windows.metrics.blockcodec import encode_times, encode_values, pack
 from agent.windows.metrics.blocks import GROUP_SERIES, GroupRow, Item, content_of
-from agent.windows.metrics.head import Head
+from agent.windows.metrics.head import Head, Room
 from agent.windows.metrics.index import LabelIndex
 from agent.windows.metrics.lists import TimedLists
 
@@ -87,26 +87,26 @@ def series_between(source: Source, span_ms: tuple[int, int]) -> I32:
 
 def group_rows(source: Source, ids: I32, span_ms: tuple[int, int]) -> Iterator[GroupRow]:
     """The groups of a block of these series."""
+    room = Room()
     for first in range(0, len(ids), GROUP_SERIES):
-        yield _group_row(source, ids[first : first + GROUP_SERIES], span_ms)
+        some = ids[first : first + GROUP_SERIES]
+        gathered = _gathered(source, some, span_ms, room)
+        while gathered is None:
+            room.double()
+            gathered = _gathered(source, some, span_ms, room)
+        yield gathered.row()
 
 
-def _group_row(source: Source, ids: I32, span_ms: tuple[int, int]) -> GroupRow:
+def _gathered(source: Source, ids: I32, span_ms: tuple[int, int], room: Room) -> Gathered | None:
+    """None where the room is too small, which is made larger without the lock."""
     with source.lock:
-        counts, times, value = copied(source.head, ids, span_ms)
+        taken = source.head.take(ids, span_ms, room)
+        if taken is None:
+            return None
         histograms = _items(source.histograms, ids, span_ms)
         exemplars = _items(source.exemplars, ids, span_ms)
     sizes, raw = source.index.canonical(ids)
-    return Gathered(sizes, raw, counts, times, value, histograms, exemplars).row()
-
-
-def copied(head: Head, ids: I32, span_ms: tuple[int, int]) -> tuple[I64, Times, F64]:
-    """``(counts, times, value)`` of series in an inclusive range."""
-    counts = head.counts(ids, *span_ms)
-    offsets = offsets_of(counts)
-    value = np.empty(offsets[-1], np.float64)
-    times, _ = head.copy(ids, span_ms, counts, offsets[1:], value)
-    return counts, times, value
+    return Gathered(sizes, raw, *taken, histograms, exemplars)
 
 
 def _items(lists: TimedLists, ids: I32, span_ms: tuple[int, int]) -> list[Item]:
