@@ -45,30 +45,6 @@ def _guess(chunk, previous, ahead):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _count(s, series, start_ms, end_ms):  # type: ignore[no-untyped-def]
-    """How many samples of a series lie in ``[start_ms, end_ms]``."""
-    if s.rows[series, LAST] < start_ms:
-        return np.int64(0)
-    chunk, count = s.rows[series, CHUNK], s.rows[series, FILL]
-    ended = s.rows[series, LAST] <= end_ms
-    total = np.int64(0)
-    while chunk >= 0:
-        first = time_of(s, chunk, 0)
-        if first <= end_ms:
-            low, high = _reach(s, chunk, count, start_ms, end_ms, ended)
-            ended = True
-            total += high - low
-            if first < start_ms:
-                break
-        previous = s.words[chunk * CHUNK_WORDS + PREVIOUS]
-        prefetch(s.words, _guess(chunk, previous, 2) * CHUNK_WORDS)
-        chunk = previous
-        if chunk >= 0:
-            count = s.words[chunk * CHUNK_WORDS + COUNT]
-    return total
-
-
-@njit(cache=True, nogil=True)
 def count_between(s, ids, start_ms, end_ms, out):  # type: ignore[no-untyped-def]
     """How many samples of each series lie in ``[start_ms, end_ms]``; added to ``out``."""
     for i in range(len(ids)):
@@ -76,7 +52,26 @@ def count_between(s, ids, start_ms, end_ms, out):  # type: ignore[no-untyped-def
             prefetch(s.rows, np.int64(ids[i + 2 * AHEAD]) * ROW_WORDS)
         if i + AHEAD < len(ids):
             prefetch(s.words, max(np.int64(0), s.rows[ids[i + AHEAD], CHUNK]) * CHUNK_WORDS)
-        out[i] += _count(s, np.int64(ids[i]), start_ms, end_ms)
+        series = np.int64(ids[i])
+        if s.rows[series, LAST] < start_ms:
+            continue
+        chunk, count = s.rows[series, CHUNK], s.rows[series, FILL]
+        ended = s.rows[series, LAST] <= end_ms
+        total = np.int64(0)
+        while chunk >= 0:
+            first = time_of(s, chunk, 0)
+            if first <= end_ms:
+                low, high = _reach(s, chunk, count, start_ms, end_ms, ended)
+                ended = True
+                total += high - low
+                if first < start_ms:
+                    break
+            previous = s.words[chunk * CHUNK_WORDS + PREVIOUS]
+            prefetch(s.words, _guess(chunk, previous, 2) * CHUNK_WORDS)
+            chunk = previous
+            if chunk >= 0:
+                count = s.words[chunk * CHUNK_WORDS + COUNT]
+        out[i] += total
 
 
 @njit(cache=True, nogil=True)
@@ -118,30 +113,6 @@ def _copy_out(s, word, low, high, time_ms, bits):  # type: ignore[no-untyped-def
 
 
 @njit(cache=True, nogil=True)
-def _copy(s, series, start_ms, end_ms, times, values):  # type: ignore[no-untyped-def]
-    """Write the samples of a series in ``[start_ms, end_ms]`` to views that hold just them. Returns the number of
-    stale markers."""
-    chunk, count, left = s.rows[series, CHUNK], s.rows[series, FILL], len(values)
-    ended, stale = s.rows[series, LAST] <= end_ms, np.int64(0)
-    while chunk >= 0 and left > 0:
-        word = chunk * CHUNK_WORDS
-        previous = s.words[word + PREVIOUS]
-        if previous >= 0:
-            soon = _guess(chunk, previous, 1) * CHUNK_WORDS
-            prefetch(s.words, soon)
-            prefetch(s.words, soon + VALUES)
-        if time_of(s, chunk, 0) <= end_ms:
-            low, high = _reach(s, chunk, count, start_ms, end_ms, ended)
-            ended = True
-            stale += _copy_out(s, word, low, high, times[:left], values[:left])
-            left -= high - low
-        chunk = previous
-        if chunk >= 0:
-            count = s.words[chunk * CHUNK_WORDS + COUNT]
-    return stale
-
-
-@njit(cache=True, nogil=True)
 def copy_between(s, ids, start_ms, end_ms, counts, behind, bits, time_start, time_ms):  # type: ignore[no-untyped-def]
     """Write the values of each series in ``[start_ms, end_ms]``, of which there are ``counts[i]``, so that they end
     before row ``behind[i]``, and their times to ``time_ms`` from ``time_start[i]`` on: once where series side by
@@ -159,8 +130,28 @@ def copy_between(s, ids, start_ms, end_ms, counts, behind, bits, time_start, tim
         series = np.int64(ids[i])
         if s.rows[series, LAST] < start_ms:
             continue
-        times = time_ms[used : used + counts[i]]
-        stale += _copy(s, series, start_ms, end_ms, times, bits[behind[i] - counts[i] : behind[i]])
+        chunk, count = s.rows[series, CHUNK], s.rows[series, FILL]
+        ended = s.rows[series, LAST] <= end_ms
+        times, left = time_ms[used : used + counts[i]], counts[i]
+        values = bits[behind[i] - counts[i] : behind[i]]
+        while chunk >= 0:
+            word = chunk * CHUNK_WORDS
+            previous = s.words[word + PREVIOUS]
+            if previous >= 0:
+                soon = _guess(chunk, previous, 1) * CHUNK_WORDS
+                prefetch(s.words, soon)
+                prefetch(s.words, soon + VALUES)
+            first = time_of(s, chunk, 0)
+            if first <= end_ms:
+                low, high = _reach(s, chunk, count, start_ms, end_ms, ended)
+                ended = True
+                stale += _copy_out(s, word, low, high, times[:left], values[:left])
+                left -= high - low
+                if first < start_ms:
+                    break
+            chunk = previous
+            if chunk >= 0:
+                count = s.words[chunk * CHUNK_WORDS + COUNT]
         if alike(times, before):
             time_start[i] -= len(before)
         else:
@@ -174,7 +165,7 @@ def take_between(s, ids, start_ms, end_ms, counts, bits, time_start, time_ms):  
     """``count_between`` and ``copy_between`` of one series after the other, so that its chunks come from the memory
     once; the values lie one series behind the other. Returns how many values and times that are; -1 values where the
     columns, which are of one length, have no room for them."""
-    at, used, before = np.int64(0), np.int64(0), time_ms[:0]
+    behind, used, before = np.zeros(1, np.int64), np.int64(0), time_ms[:0]
     for i in range(len(ids)):
         if i + 2 * AHEAD < len(ids):
             prefetch(s.rows, np.int64(ids[i + 2 * AHEAD]) * ROW_WORDS)
@@ -182,17 +173,18 @@ def take_between(s, ids, start_ms, end_ms, counts, bits, time_start, time_ms):  
             soon = max(np.int64(0), s.rows[ids[i + 2], CHUNK]) * CHUNK_WORDS
             for line in range(0, CHUNK_WORDS, LINE_WORDS):
                 prefetch(s.words, soon + line)
-        series = np.int64(ids[i])
-        counts[i], time_start[i] = _count(s, series, start_ms, end_ms), used
-        behind = at + counts[i]
-        if behind > len(bits):
+        one, count = ids[i : i + 1], counts[i : i + 1]
+        count[0] = 0
+        count_between(s, one, start_ms, end_ms, count)
+        behind[0] += count[0]
+        if behind[0] > len(bits):
             return np.int64(-1), used
-        times = time_ms[used : used + counts[i]]
-        _copy(s, series, start_ms, end_ms, times, bits[at:behind])
-        at = behind
+        times = time_ms[used : used + count[0]]
+        copy_between(s, one, start_ms, end_ms, count, behind, bits, time_start[i : i + 1], times)
         if alike(times, before):
-            time_start[i] -= len(before)
+            time_start[i] = used - len(before)
         else:
+            time_start[i] = used
             before = times
             used += len(times)
-    return at, used
+    return behind[0], used
