@@ -40,8 +40,10 @@ def _digits_of(v, digits, powers):  # type: ignore[no-untyped-def]
 def _expected(value, powers):  # type: ignore[no-untyped-def]
     """The digits that the first, the middle and the last value of a series need; RAW where one has too many."""
     digits = 0
+    if len(value) == 0:
+        return digits
     for k in (0, len(value) // 2, len(value) - 1):
-        if k >= 0 and not _is_odd(value[k]):
+        if not _is_odd(value[k]):
             digits = _digits_of(value[k], digits, powers)
             if digits == RAW:
                 break
