@@ -15,24 +15,26 @@ from __future__ import annotations
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from numba import njit
-from pcodec import ChunkConfig, standalone
+from pcodec import ChunkConfig, DeltaSpec, ModeSpec, standalone
 
-from agent.promql.kernels import count_stale
+from agent.promql.kernels import alike, count_stale
+from agent.promql.values import Times
 from agent.telemetry.frames import F64, I32, I64
+from agent.windows.metrics import decimals
 
-LEVEL = 8
-MOST_DIGITS = 9
-RAW = -1  # the exponent of a series that is kept as it is
-PLAIN, STEPS, DISTANCES = range(3)  # what the integers behind the first are
-LARGEST = float(2**50)
-JUDGED = 24  # samples of a series, to choose the form
-_POWERS = 10.0 ** np.arange(MOST_DIGITS + 1)
-_CONFIG = ChunkConfig(compression_level=LEVEL)
+LEVEL = 6
+NUMBERS_LEVEL = 7  # of the integers that are the bulk of a block
+# How pcodec keeps a column: it is told so, or it tries several ways on a part of the column.
+_NUMBERS = ChunkConfig(compression_level=NUMBERS_LEVEL)
+_SEARCHED = ChunkConfig(compression_level=LEVEL)
+_AS_IT_IS = ChunkConfig(LEVEL, ModeSpec.classic(), DeltaSpec.no_op())
+_ASCENDING = ChunkConfig(LEVEL, ModeSpec.classic(), DeltaSpec.try_consecutive(1))
 
 Numbers = npt.NDArray[Any]
 
@@ -54,148 +56,24 @@ class Group:
 
 
 @njit(cache=True, nogil=True)
-def _is_odd(value):  # type: ignore[no-untyped-def]
-    """NaN, an infinity, or minus zero."""
-    return not np.isfinite(value) or (value == 0.0 and np.signbit(value))
-
-
-@njit(cache=True, nogil=True)
-def _digits(value, start, behind, powers):  # type: ignore[no-untyped-def]
-    """After how many decimal digits every value of a series ends; RAW where they do not."""
-    digits = 0
-    recheck = start  # what is before was judged with fewer digits
-    for i in range(start, behind):
-        v = value[i]
-        if _is_odd(v):
-            continue
-        while True:
-            scaled = np.rint(v * powers[digits])
-            if abs(scaled) < LARGEST and scaled / powers[digits] == v:
-                break
-            digits += 1
-            recheck = i
-            if digits > MOST_DIGITS:
-                return RAW
-    for i in range(start, recheck):
-        v = value[i]
-        if not _is_odd(v):
-            scaled = np.rint(v * powers[digits])
-            if abs(scaled) >= LARGEST or scaled / powers[digits] != v:
-                return RAW
-    return digits
-
-
-@njit(cache=True, nogil=True)
-def _bits(numbers, first, behind, bits):  # type: ignore[no-untyped-def]
-    """Bits a sample that the integers of a series take in each form, about, judged by some of them."""
-    negative = np.zeros(3)
-    step = max(1, (behind - first) // JUDGED)
-    judged = 0
-    for k in range(first + 1, behind, step):
-        judged += 1
-        for form in range(3):
-            base = np.int64(0) if form == PLAIN else numbers[k - 1] if form == STEPS else numbers[first]
-            bits[form] += np.log2(1.0 + abs(numbers[k] - base))
-            if numbers[k] < base:
-                negative[form] = 1.0
-    if judged:
-        for form in range(3):
-            bits[form] = bits[form] / judged + negative[form]
-
-
-@njit(cache=True, nogil=True)
-def _split(value, offsets, powers, exponent, form, numbers, raw, odd):  # type: ignore[no-untyped-def]
-    """Sort every value into ``numbers`` (scaled integers: the first, then the rest), ``raw`` or, by its
-    place, ``odd``. Returns how many numbers, raw and odd ones there are. The form is that which suits the
-    group, but for series that another one suits better by a bit a sample: mixed forms cost bits too."""
-    bits = np.zeros((len(exponent), 3))
-    n = r = o = 0
-    for i in range(len(exponent)):
-        start, behind = offsets[i], offsets[i + 1]
-        exponent[i] = _digits(value, start, behind, powers)
-        if exponent[i] == RAW:
-            for k in range(start, behind):
-                raw[r] = value[k]
-                r += 1
-            continue
-        first, last = n, np.int64(0)
-        for k in range(start, behind):
-            if _is_odd(value[k]):
-                odd[o] = k
-                o += 1
-            else:
-                last = np.int64(np.rint(value[k] * powers[exponent[i]]))
-            numbers[n] = last
-            n += 1
-        _bits(numbers, first, n, bits[i])
-    usual = np.argmin(bits.sum(axis=0))
-    first = 0
-    for i in range(len(exponent)):
-        form[i] = PLAIN
-        if exponent[i] == RAW:
-            continue
-        own = np.argmin(bits[i])
-        form[i] = own if bits[i, own] < bits[i, usual] - 1.0 else usual
-        behind = first + offsets[i + 1] - offsets[i]
-        if form[i] != PLAIN:
-            for k in range(behind - 1, first, -1):
-                numbers[k] -= numbers[k - 1] if form[i] == STEPS else numbers[first]
-        first = behind
-    return n, r, o
-
-
-@njit(cache=True, nogil=True)
-def _join(offsets, powers, exponent, form, first, rest, raw, value):  # type: ignore[no-untyped-def]
-    """What ``_split`` took apart, but for the odd ones."""
-    n = r = f = 0
-    for i in range(len(exponent)):
-        start, behind = offsets[i], offsets[i + 1]
-        if exponent[i] == RAW:
-            for k in range(start, behind):
-                value[k] = raw[r]
-                r += 1
-            continue
-        if start == behind:
-            continue
-        number = first[f]
-        base = np.int64(0) if form[i] == PLAIN else number
-        f += 1
-        value[start] = number
-        steps = form[i] == STEPS
-        for k in range(start + 1, behind):
-            number = (number if steps else base) + rest[n]
-            n += 1
-            value[k] = number
-        if exponent[i] > 0:
-            power = powers[exponent[i]]
-            for k in range(start, behind):
-                value[k] /= power
-
-
-@njit(cache=True, nogil=True)
-def _same_times(time_ms, offsets, index, chosen):  # type: ignore[no-untyped-def]
+def _same_times(start, counts, time_ms, index, chosen):  # type: ignore[no-untyped-def]
     """Number the different lists of times: ``index[i]`` is that of series ``i``, ``chosen`` the first series
-    of each. Returns how many. A table by a hash; equal hashes are compared."""
+    of each. Returns how many. Series side by side mostly share a list; the others are looked up in a table by a hash
+    of a few times, and compared."""
     size = 4
     while size < 2 * len(index):
         size *= 2
     slots = np.full(size, -1, np.int64)
     found = 0
     for i in range(len(index)):
-        start, count = offsets[i], offsets[i + 1] - offsets[i]
-        h = np.uint64(count)
-        for k in range(start, start + count):
-            h = (h ^ np.uint64(time_ms[k])) * np.uint64(0x9E3779B97F4A7C15)
-            h ^= h >> np.uint64(29)
-        slot = np.int64(h & np.uint64(size - 1))
+        if i > 0 and start[i] == start[i - 1] and counts[i] == counts[i - 1]:
+            index[i] = index[i - 1]
+            continue
+        times = time_ms[start[i] : start[i] + counts[i]]
+        slot = np.int64(_hash(times) & np.uint64(size - 1))
         while slots[slot] >= 0:
             other = chosen[slots[slot]]
-            same = offsets[other + 1] - offsets[other] == count
-            k = 0
-            while same and k < count:
-                same = time_ms[offsets[other] + k] == time_ms[start + k]
-                k += 1
-            if same:
+            if alike(time_ms[start[other] : start[other] + counts[other]], times):
                 break
             slot = (slot + 1) & (size - 1)
         if slots[slot] < 0:
@@ -206,19 +84,49 @@ def _same_times(time_ms, offsets, index, chosen):  # type: ignore[no-untyped-def
     return found
 
 
-def encode_times(offsets: I64, time_ms: I64) -> bytes:
-    """The times of series, ``offsets`` as in ``Group``."""
-    series = len(offsets) - 1
+@njit(cache=True, nogil=True)
+def _hash(times):  # type: ignore[no-untyped-def]
+    h = np.uint64(len(times))
+    if len(times):
+        for k in (0, len(times) // 2, len(times) - 1):
+            h = (h ^ np.uint64(times[k])) * np.uint64(0x9E3779B97F4A7C15)
+            h ^= h >> np.uint64(29)
+    return h
+
+
+@njit(cache=True, nogil=True)
+def _steps(start, counts, time_ms, first, rest):  # type: ignore[no-untyped-def]
+    """Of each list of times the first and, one behind the other, its differences. Returns how many these and those
+    are."""
+    f = r = 0
+    for i in range(len(start)):
+        times = time_ms[start[i] : start[i] + counts[i]]
+        if len(times):
+            first[f] = times[0]
+            f += 1
+            to = rest[r : r + len(times) - 1]
+            for k in range(len(to)):
+                to[k] = times[k + 1] - times[k]
+            r += len(to)
+    return f, r
+
+
+def encode_times(counts: I64, times: Times) -> bytes:
+    """The times of series of so many samples each."""
+    series = len(counts)
     index, chosen = np.empty(series, np.int32), np.empty(series, np.int32)
-    chosen = chosen[: _same_times(time_ms, offsets, index, chosen)]
-    starts, counts = offsets[chosen], np.diff(offsets)[chosen]
-    rows = ranges(starts, counts)
-    steps = np.diff(time_ms[rows], prepend=0)
-    begin = _starts(counts)[counts > 0]
-    rest = np.ones(len(steps), np.bool_)
-    rest[begin] = False
-    columns = (index, counts.astype(np.int32), time_ms[starts[counts > 0]], steps[rest])
-    return pack([_squeezed(column) for column in columns])
+    chosen = chosen[: _same_times(times.start, counts, times.ms, index, chosen)]
+    lengths = counts[chosen]
+    first, rest = np.empty(len(chosen), np.int64), np.empty(int(lengths.sum()), np.int64)
+    f, r = _steps(times.start[chosen], lengths, times.ms, first, rest)
+    return pack(
+        [
+            _squeezed(index, _ASCENDING),
+            _squeezed(lengths, _AS_IT_IS),
+            _squeezed(first[:f], _AS_IT_IS),
+            _squeezed(rest[:r]),
+        ]
+    )
 
 
 def decode_times(content: bytes | memoryview) -> tuple[I64, I64, I64]:
@@ -238,26 +146,34 @@ def decode_times(content: bytes | memoryview) -> tuple[I64, I64, I64]:
 
 
 def encode_values(offsets: I64, value: F64) -> bytes:
+    """The values of series, ``offsets`` as in ``Group``."""
     series, samples = len(offsets) - 1, len(value)
     exponent, form = np.empty(series, np.int16), np.empty(series, np.int16)
     numbers, raw = np.empty(samples, np.int64), np.empty(samples, np.float64)
-    odd = np.empty(samples, np.int64)
-    n, r, o = _split(value, offsets, _POWERS, exponent, form, numbers, raw, odd)
-    numbers, raw, odd = numbers[:n], raw[:r], odd[:o]
-    counts = np.diff(offsets)[exponent != RAW]
-    is_first = np.zeros(n, np.bool_)
-    is_first[_starts(counts)[counts > 0]] = True
-    columns = (
-        exponent, form, numbers[is_first], numbers[~is_first], raw, odd.astype(np.int32),
-        value[odd].view(np.uint64),
-    )  # fmt: skip
-    return pack([_squeezed(column) for column in columns])
+    odd, first = np.empty(samples, np.int64), np.empty(series, np.int64)
+    bits = value.view(np.int64)
+    n, r, o = decimals.split(value, bits, offsets, decimals.POWERS, exponent, numbers, raw, odd)
+    decimals.choose_forms(offsets, exponent, numbers[:n], form)
+    f, rest = decimals.take_differences(offsets, exponent, form, numbers[:n], first)
+    odd = odd[:o]
+    return pack(
+        [
+            _squeezed(exponent, _AS_IT_IS),
+            _squeezed(form, _AS_IT_IS),
+            _squeezed(first[:f]),
+            _squeezed(numbers[:rest], _NUMBERS),
+            _squeezed(raw[:r]),
+            _squeezed(odd),
+            _squeezed(value[odd].view(np.uint64)),
+        ]
+    )
 
 
 def decode_values(offsets: I64, content: bytes | memoryview) -> F64:
     exponent, form, first, rest, raw, odd, bits = (_loosened(part) for part in unpack(content))
     value = np.empty(int(offsets[-1]), np.float64)
-    _join(offsets, _POWERS, exponent, form, first, rest, raw, value)
+    first, rest = first.astype(np.int64), rest.astype(np.int64)
+    decimals.join(offsets, decimals.POWERS, exponent, form, first, rest, raw, value)
     value.view(np.uint64)[odd] = bits
     return value
 
@@ -289,10 +205,35 @@ _KINDS = {"h": np.int16, "i": np.int32, "q": np.int64, "d": np.float64, "Q": np.
 _CODES = {np.dtype(kind): code for code, kind in _KINDS.items()}
 
 
-def _squeezed(column: Numbers) -> bytes:
-    """A letter for the type, then pcodec's own format; the letter alone where there is nothing."""
-    code = _CODES[column.dtype].encode()
-    return code + (standalone.simple_compress(np.ascontiguousarray(column), _CONFIG) if len(column) else b"")
+def _squeezed(column: Numbers, config: ChunkConfig = _SEARCHED) -> bytes:
+    """A letter for the type, then pcodec's own format; the letter alone where there is nothing. Integers go in the
+    smallest type that holds them: to pcodec wider ones cost twice the time, and bytes too."""
+    if not len(column):
+        return _CODES[column.dtype].encode()
+    if column.dtype.kind == "i":
+        low, high = int(column.min()), int(column.max())
+        column = column.astype(_narrowest(low, high), copy=False)
+        if low == high:
+            return _repeated(column.dtype, low, len(column))
+    return _compressed(column, config)
+
+
+def _narrowest(low: int, high: int) -> np.dtype[Any]:
+    for kind in (np.int16, np.int32):
+        if np.iinfo(kind).min <= low and high <= np.iinfo(kind).max:
+            return np.dtype(kind)
+    return np.dtype(np.int64)
+
+
+@lru_cache(maxsize=1024)
+def _repeated(kind: np.dtype[Any], number: int, length: int) -> bytes:
+    """A column that is one number throughout. Small ones are, group after group, and pcodec takes its time for each."""
+    return _compressed(np.full(length, number, kind), _AS_IT_IS)
+
+
+def _compressed(column: Numbers, config: ChunkConfig) -> bytes:
+    content: bytes = standalone.simple_compress(column, config)
+    return _CODES[column.dtype].encode() + content
 
 
 def _loosened(part: bytes) -> Numbers:

@@ -1,4 +1,5 @@
-"""Samples of many series in chunks of equal size: the kernels that append, insert, copy and free.
+"""Samples of many series in chunks of equal size: the kernels that append, insert and free. Those that read are in
+``chunkreads``.
 
 A chunk is 48 words of 64 bits (six cache lines) in one array: the chunk before it (or -1), its number of
 samples, a base time, then 30 times as 32-bit offsets of the base in ms, then 30 values. The chunks of a
@@ -16,7 +17,6 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from agent.promql.kernels import STALE, alike
 from agent.telemetry.frames import F64, I32, I64
 from agent.windows.metrics.prefetch import prefetch
 
@@ -35,7 +35,6 @@ NEVER = np.iinfo(np.int64).min
 USED, FREE, FREE_CHUNKS, CAPACITY, SAMPLES, DUPLICATE, TOO_OLD, NO_ROOM, INSERTED = range(9)
 STATE_WORDS = 16
 AHEAD = 8
-LINE_WORDS = 8  # of a cache line
 
 
 class Chunks(NamedTuple):
@@ -84,7 +83,7 @@ def _take_chunk(s):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _time(s, chunk, i):  # type: ignore[no-untyped-def]
+def time_of(s, chunk, i):  # type: ignore[no-untyped-def]
     word = chunk * CHUNK_WORDS
     return s.words[word + BASE_TIME] + np.int64(s.halves[2 * word + TIMES + i])
 
@@ -111,7 +110,7 @@ def _new_chunk(s, previous, time, value):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _below(s, chunk, count, time):  # type: ignore[no-untyped-def]
+def below(s, chunk, count, time):  # type: ignore[no-untyped-def]
     """How many of a chunk's samples are older than ``time``."""
     offset = time - s.words[chunk * CHUNK_WORDS + BASE_TIME]
     first = 2 * chunk * CHUNK_WORDS + TIMES
@@ -170,11 +169,11 @@ def _link_above(s, series, above, chunk):  # type: ignore[no-untyped-def]
 def _insert(s, series, time, value):  # type: ignore[no-untyped-def]
     """Put a sample between others, all counts being in the chunks; returns how many were added."""
     above, chunk = np.int64(-1), s.rows[series, CHUNK]
-    while time < _time(s, chunk, 0) and s.words[chunk * CHUNK_WORDS + PREVIOUS] >= 0:
+    while time < time_of(s, chunk, 0) and s.words[chunk * CHUNK_WORDS + PREVIOUS] >= 0:
         above, chunk = chunk, s.words[chunk * CHUNK_WORDS + PREVIOUS]
     count = s.words[chunk * CHUNK_WORDS + COUNT]
-    place = _below(s, chunk, count, time)
-    if place < count and _time(s, chunk, place) == time:
+    place = below(s, chunk, count, time)
+    if place < count and time_of(s, chunk, place) == time:
         s.state[DUPLICATE] += 1
         return 0
     if count < CHUNK_SAMPLES and _fits(s, chunk, time):
@@ -277,125 +276,11 @@ def append(s, ids, counts, time_ms, value, accept_from):  # type: ignore[no-unty
 
 
 @njit(cache=True, nogil=True)
-def _reach(s, chunk, count, start_ms, end_ms, ended):  # type: ignore[no-untyped-def]
-    """``(low, high)``: which samples of a chunk lie in ``[start_ms, end_ms]``; its first one is not behind
-    ``end_ms``. ``ended``: that no sample is behind it is known from a newer chunk."""
-    high = np.int64(count)
-    if not ended and _time(s, chunk, count - 1) > end_ms:
-        high = _below(s, chunk, count, end_ms + 1)
-    low = np.int64(0) if _time(s, chunk, 0) >= start_ms else _below(s, chunk, count, start_ms)
-    return low, max(low, high)
-
-
-@njit(cache=True, nogil=True)
-def _guess(chunk, previous, ahead):  # type: ignore[no-untyped-def]
-    """The chunk some places before ``previous``: where many series are scraped together they take new chunks
-    in the same order each time, so that those of one series lie equally far apart."""
-    return max(np.int64(0), previous - ahead * (chunk - previous))
-
-
-@njit(cache=True, nogil=True)
-def count_between(s, ids, start_ms, end_ms, out):  # type: ignore[no-untyped-def]
-    """How many samples of each series lie in ``[start_ms, end_ms]``; added to ``out``."""
-    for i in range(len(ids)):
-        if i + 2 * AHEAD < len(ids):
-            prefetch(s.rows, np.int64(ids[i + 2 * AHEAD]) * ROW_WORDS)
-        if i + AHEAD < len(ids):
-            prefetch(s.words, max(np.int64(0), s.rows[ids[i + AHEAD], CHUNK]) * CHUNK_WORDS)
-        series = np.int64(ids[i])
-        if s.rows[series, LAST] < start_ms:
-            continue
-        chunk, count = s.rows[series, CHUNK], s.rows[series, FILL]
-        ended = s.rows[series, LAST] <= end_ms
-        total = np.int64(0)
-        while chunk >= 0:
-            first = _time(s, chunk, 0)
-            if first <= end_ms:
-                low, high = _reach(s, chunk, count, start_ms, end_ms, ended)
-                ended = True
-                total += high - low
-                if first < start_ms:
-                    break
-            previous = s.words[chunk * CHUNK_WORDS + PREVIOUS]
-            prefetch(s.words, _guess(chunk, previous, 2) * CHUNK_WORDS)
-            chunk = previous
-            if chunk >= 0:
-                count = s.words[chunk * CHUNK_WORDS + COUNT]
-        out[i] += total
-
-
-@njit(cache=True, nogil=True)
-def _copy_out(s, word, low, high, time_ms, bits):  # type: ignore[no-untyped-def]
-    """Samples ``low`` to ``high`` - 1 of the chunk at ``word``, to the end of views that have room for them. Views
-    let the compiler use vectors: their indices need no test for negative ones. Returns the number of stale markers."""
-    base = s.words[word + BASE_TIME]
-    times = s.halves[2 * word + TIMES + low : 2 * word + TIMES + high]
-    to_times = time_ms[len(time_ms) - len(times) :]
-    for k in range(len(times)):
-        to_times[k] = base + times[k]
-    values = s.words[word + VALUES + low : word + VALUES + high]
-    to_values = bits[len(bits) - len(values) :]
-    stale = np.int64(0)
-    for k in range(len(values)):
-        to_values[k] = values[k]
-        stale += values[k] == STALE
-    return stale
-
-
-@njit(cache=True, nogil=True)
-def copy_between(s, ids, start_ms, end_ms, counts, behind, bits, time_start, time_ms):  # type: ignore[no-untyped-def]
-    """Write the values of each series in ``[start_ms, end_ms]``, of which there are ``counts[i]``, so that they end
-    before row ``behind[i]``, and their times to ``time_ms`` from ``time_start[i]`` on: once where series side by
-    side have the same. ``bits`` are those of the column of values. Returns how many times that are, and how many
-    stale markers there are."""
-    used, stale, before = np.int64(0), np.int64(0), time_ms[:0]
-    for i in range(len(ids)):
-        time_start[i] = used
-        if i + 2 * AHEAD < len(ids):
-            prefetch(s.rows, np.int64(ids[i + 2 * AHEAD]) * ROW_WORDS)
-        if i + 2 < len(ids):
-            soon = max(np.int64(0), s.rows[ids[i + 2], CHUNK]) * CHUNK_WORDS
-            for line in range(0, CHUNK_WORDS, LINE_WORDS):
-                prefetch(s.words, soon + line)
-        series = np.int64(ids[i])
-        if s.rows[series, LAST] < start_ms:
-            continue
-        chunk, count = s.rows[series, CHUNK], s.rows[series, FILL]
-        ended = s.rows[series, LAST] <= end_ms
-        times, left = time_ms[used : used + counts[i]], counts[i]
-        values = bits[behind[i] - counts[i] : behind[i]]
-        while chunk >= 0:
-            word = chunk * CHUNK_WORDS
-            previous = s.words[word + PREVIOUS]
-            if previous >= 0:
-                soon = _guess(chunk, previous, 1) * CHUNK_WORDS
-                prefetch(s.words, soon)
-                prefetch(s.words, soon + VALUES)
-            first = _time(s, chunk, 0)
-            if first <= end_ms:
-                low, high = _reach(s, chunk, count, start_ms, end_ms, ended)
-                ended = True
-                stale += _copy_out(s, word, low, high, times[:left], values[:left])
-                left -= high - low
-                if first < start_ms:
-                    break
-            chunk = previous
-            if chunk >= 0:
-                count = s.words[chunk * CHUNK_WORDS + COUNT]
-        if alike(times, before):
-            time_start[i] -= len(before)
-        else:
-            before = times
-            used += len(times)
-    return used, stale
-
-
-@njit(cache=True, nogil=True)
 def free_before(s, first, behind, time):  # type: ignore[no-untyped-def]
     """Give back the chunks of series ``first`` to ``behind`` - 1 whose samples are all older."""
     for series in range(first, behind):
         above, chunk, count = np.int64(-1), s.rows[series, CHUNK], s.rows[series, FILL]
-        while chunk >= 0 and _time(s, chunk, count - 1) >= time:
+        while chunk >= 0 and time_of(s, chunk, count - 1) >= time:
             above, chunk = chunk, s.words[chunk * CHUNK_WORDS + PREVIOUS]
             if chunk >= 0:
                 count = s.words[chunk * CHUNK_WORDS + COUNT]

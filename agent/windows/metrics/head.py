@@ -6,12 +6,13 @@ import numpy as np
 from numba import njit
 
 from agent.promql.values import Times
-from agent.telemetry.frames import F64, I32, I64, U64
-from agent.windows.metrics import chunks
+from agent.telemetry.frames import F64, I32, I64, U64, Bool
+from agent.windows.metrics import chunkreads, chunks
 from agent.windows.metrics.arena import physical_bytes, reserve
 from agent.windows.metrics.seriestable import SeriesTable
 
 FREE_STEP = 1 << 14  # series whose chunks are freed in one go
+ROOM_SAMPLES = 1 << 15  # at first
 REASONS = {"duplicate": chunks.DUPLICATE, "too_old": chunks.TOO_OLD, "no_room": chunks.NO_ROOM}
 _NEVER = int(chunks.NEVER)
 
@@ -21,6 +22,21 @@ def _free_below(s, first, floor_ms, cut_ms):  # type: ignore[no-untyped-def]
     for i in range(len(floor_ms)):
         if floor_ms[i] > cut_ms:
             chunks.free_before(s, first + i, first + i + 1, floor_ms[i])
+
+
+class Room:
+    """Columns for the samples of some series, used again and again: memory that is touched for the first time costs
+    more than to copy samples there."""
+
+    def __init__(self) -> None:
+        self._make(ROOM_SAMPLES)
+
+    def double(self) -> None:
+        self._make(2 * len(self.value))
+
+    def _make(self, samples: int) -> None:
+        self.value: F64 = np.empty(samples, np.float64)
+        self.time_ms: I64 = np.empty(samples, np.int64)
 
 
 class Head:
@@ -116,7 +132,13 @@ class Head:
     def counts(self, ids: I32, start_ms: int, end_ms: int) -> I64:
         """How many samples each series has in ``[start_ms, end_ms]``."""
         out = np.zeros(len(ids), np.int64)
-        chunks.count_between(self._chunks, ids, start_ms, end_ms, out)
+        chunkreads.count_between(self._chunks, ids, start_ms, end_ms, out)
+        return out
+
+    def has_between(self, ids: I32, start_ms: int, end_ms: int) -> Bool:
+        """Which series have samples in ``[start_ms, end_ms]``."""
+        out = np.empty(len(ids), np.bool_)
+        chunkreads.any_between(self._chunks, ids, start_ms, end_ms, out)
         return out
 
     def copy(
@@ -125,10 +147,21 @@ class Head:
         """The samples that ``counts`` are: the values of each series ending before row ``behind[i]`` of ``value``.
         Returns their times, and whether there are stale markers among them."""
         start, time_ms = np.empty(len(ids), np.int64), np.empty(int(counts.sum()), np.int64)
-        used, stale = chunks.copy_between(
+        used, stale = chunkreads.copy_between(
             self._chunks, ids, *span_ms, counts, behind, value.view(np.int64), start, time_ms
         )
         return Times(start, time_ms[:used]), stale > 0
+
+    def take(self, ids: I32, span_ms: tuple[int, int], room: Room) -> tuple[I64, Times, F64] | None:
+        """The samples of series in an inclusive range: how many each has, their times and, one series behind the
+        other, their values; in ``room``, until that is used again. None where it is too small."""
+        counts, start = np.empty(len(ids), np.int64), np.empty(len(ids), np.int64)
+        samples, used = chunkreads.take_between(
+            self._chunks, ids, *span_ms, counts, room.value.view(np.int64), start, room.time_ms
+        )
+        if samples < 0:
+            return None
+        return counts, Times(start, room.time_ms[:used]), room.value[:samples]
 
     def free_before(self, time_ms: int, first: int, behind: int) -> None:
         """Give the chunks back whose samples are all older, of series ``first`` to ``behind - 1``."""

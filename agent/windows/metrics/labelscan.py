@@ -175,6 +175,8 @@ def canonical(start, name, code, ids, begin, label_of, text_start, text, out):  
                 at += 1
             out[at] = rest
             at += 1
-            for j in range(text_start[number], text_start[number + 1]):
-                out[at] = text[j]
-                at += 1
+            # Of views the compiler knows that no index counts from the end, and moves several bytes at once.
+            label, place = text[text_start[number] : text_start[number + 1]], out[at : at + length]
+            for j in range(len(place)):
+                place[j] = label[j]
+            at += length

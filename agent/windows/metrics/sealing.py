@@ -12,14 +12,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from agent.promql.kernels import written_out
 from agent.promql.values import Times
 from agent.telemetry.frames import F64, I32, I64, U8
 from agent.telemetry.labels import METRIC_NAME
 from agent.windows.metrics.answers import offsets_of
 from agent.windows.metrics.blockcodec import encode_times, encode_values, pack
 from agent.windows.metrics.blocks import GROUP_SERIES, GroupRow, Item, content_of
-from agent.windows.metrics.head import Head
+from agent.windows.metrics.head import Head, Room
 from agent.windows.metrics.index import LabelIndex
 from agent.windows.metrics.lists import TimedLists
 
@@ -39,28 +38,28 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Gathered:
-    """Series that become a group: their canonical label sets, and one behind the other ``counts[i]`` samples
-    of each."""
+    """Series that become a group: their canonical label sets, and one behind the other ``counts[i]`` values
+    of each; ``times`` are those of these samples alone."""
 
     sizes: I64
     raw: U8
     counts: I64
-    time_ms: I64
+    times: Times
     value: F64
     histograms: list[Item]
     exemplars: list[Item]
 
     def row(self) -> GroupRow:
-        offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(self.counts)])
-        times = [int(self.time_ms.min()), int(self.time_ms.max())] if len(self.time_ms) else []
+        ms = self.times.ms
+        times = [int(ms.min()), int(ms.max())] if len(ms) else []
         times += [time for _, time, _ in (*self.histograms, *self.exemplars)]
         return GroupRow(
             series=len(self.sizes),
             labels=pack([self.sizes.astype(np.int32).tobytes(), self.raw.tobytes()]),
             samples=len(self.value),
             times_ms=(min(times), max(times)),
-            times=encode_times(offsets, self.time_ms),
-            values=encode_values(offsets, self.value),
+            times=encode_times(self.counts, self.times),
+            values=encode_values(offsets_of(self.counts), self.value),
             histograms=content_of(self.histograms),
             exemplars=content_of(self.exemplars),
         )
@@ -72,7 +71,7 @@ def series_between(source: Source, span_ms: tuple[int, int]) -> I32:
     for first in range(0, len(source.head), SCAN_STEP):
         ids = np.arange(first, min(first + SCAN_STEP, len(source.head)), dtype=np.int32)
         with source.lock:
-            found.append(ids[source.head.counts(ids, *span_ms) > 0])
+            found.append(ids[source.head.has_between(ids, *span_ms)])
     with source.lock:
         others = [
             series
@@ -80,33 +79,34 @@ def series_between(source: Source, span_ms: tuple[int, int]) -> I32:
             for series in lists.series()
             if lists.between(series, *span_ms)
         ]
-    ids = np.unique(np.concatenate([*found, np.asarray(others, np.int32)]))
+    ids = np.concatenate([*found, np.asarray(others, np.int32)])
+    if others:
+        ids = np.unique(ids)
     return ids[np.argsort(source.index.codes(METRIC_NAME, ids), kind="stable")]
 
 
 def group_rows(source: Source, ids: I32, span_ms: tuple[int, int]) -> Iterator[GroupRow]:
     """The groups of a block of these series."""
+    room = Room()
     for first in range(0, len(ids), GROUP_SERIES):
-        yield _group_row(source, ids[first : first + GROUP_SERIES], span_ms)
+        some = ids[first : first + GROUP_SERIES]
+        gathered = _gathered(source, some, span_ms, room)
+        while gathered is None:
+            room.double()
+            gathered = _gathered(source, some, span_ms, room)
+        yield gathered.row()
 
 
-def _group_row(source: Source, ids: I32, span_ms: tuple[int, int]) -> GroupRow:
+def _gathered(source: Source, ids: I32, span_ms: tuple[int, int], room: Room) -> Gathered | None:
+    """None where the room is too small, which is made larger without the lock."""
     with source.lock:
-        offsets, times, value = copied(source.head, ids, span_ms)
+        taken = source.head.take(ids, span_ms, room)
+        if taken is None:
+            return None
         histograms = _items(source.histograms, ids, span_ms)
         exemplars = _items(source.exemplars, ids, span_ms)
     sizes, raw = source.index.canonical(ids)
-    time_ms = written_out(offsets, times.start, times.ms)
-    return Gathered(sizes, raw, np.diff(offsets), time_ms, value, histograms, exemplars).row()
-
-
-def copied(head: Head, ids: I32, span_ms: tuple[int, int]) -> tuple[I64, Times, F64]:
-    """``(offsets, times, value)`` of series in an inclusive range."""
-    counts = head.counts(ids, *span_ms)
-    offsets = offsets_of(counts)
-    value = np.empty(offsets[-1], np.float64)
-    times, _ = head.copy(ids, span_ms, counts, offsets[1:], value)
-    return offsets, times, value
+    return Gathered(sizes, raw, *taken, histograms, exemplars)
 
 
 def _items(lists: TimedLists, ids: I32, span_ms: tuple[int, int]) -> list[Item]:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from agent.promql.values import Times
 from agent.telemetry.frames import I32, I64, U8, Bool
 from agent.windows.metrics.blockcodec import decode_group, ranges, unpack
 from agent.windows.metrics.blocks import (
@@ -69,7 +70,7 @@ def _part(row: GroupRow, kept: I64) -> Gathered:
         sizes=length[kept],
         raw=canonical[ranges((np.cumsum(length) - length)[kept], length[kept])],
         counts=counts,
-        time_ms=group.time_ms[ranges(group.time_start[kept], counts)],
+        times=Times(np.cumsum(counts) - counts, group.time_ms[ranges(group.time_start[kept], counts)]),
         value=group.value[ranges(group.offsets[:-1][kept], counts)],
         histograms=_items(row.histograms, place),
         exemplars=_items(row.exemplars, place),
@@ -79,6 +80,12 @@ def _part(row: GroupRow, kept: I64) -> Gathered:
 def _items(content: bytes, place: dict[int, int]) -> list[Item]:
     found = items_of(content)
     return [(place[series], time, one) for series, time, one in found if series in place]
+
+
+def _behind_each_other(times: list[Times]) -> Times:
+    begin = np.cumsum([0, *(len(one.ms) for one in times)]).tolist()
+    start = [one.start + first for one, first in zip(times, begin, strict=False)]
+    return Times(np.concatenate(start), np.concatenate([one.ms for one in times]))
 
 
 def _joined(parts: list[tuple[Gathered, I32]]) -> tuple[GroupRow, I32]:
@@ -96,7 +103,7 @@ def _joined(parts: list[tuple[Gathered, I32]]) -> tuple[GroupRow, I32]:
         sizes=np.concatenate([one.sizes for one in gathered]),
         raw=np.concatenate([one.raw for one in gathered]),
         counts=np.concatenate([one.counts for one in gathered]),
-        time_ms=np.concatenate([one.time_ms for one in gathered]),
+        times=_behind_each_other([one.times for one in gathered]),
         value=np.concatenate([one.value for one in gathered]),
         histograms=items("histograms"),
         exemplars=items("exemplars"),

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from agent.errors import CorruptLog
 from agent.promql.values import Matcher, Selection
 from agent.telemetry.labels import Labels
+from agent.windows.metrics.head import ROOM_SAMPLES
 from agent.windows.metrics.upkeep import MetricLimits
 from agent.windows.metrics.window import MetricWindow
 from tests.promql.series import STALE
@@ -157,6 +158,19 @@ def test_many_groups_and_a_query_of_some(tmp_path: Path) -> None:
     assert len(found) == 433
     assert found[many[7]] == {10: 7.0, 20: 0.7, 60: 9.0}
     assert len(rows(made.select([Matcher("n", "=~", "[0-9]+7")], 20, 20))) == 129
+
+
+def test_a_group_of_very_many_samples_is_sealed_whole(tmp_path: Path) -> None:
+    """More than there is room for at first, between groups of few."""
+    made, times = window(max_series=2000), range(0, 2 * ROOM_SAMPLES, 2)
+    few = [series(name, n=str(i)) for name in ("a", "z") for i in range(600)]
+    wide = [series("m", n=str(i)) for i in range(3)]
+    made.append(batch({labels: [(10, float(i))] for i, labels in enumerate(few)}), 0)
+    made.append(batch({labels: [(t, t / 4) for t in times] for labels in wide}), 1)
+    made.seal(2 * ROOM_SAMPLES, tmp_path)
+    found = rows(made.select(ALL, 0, 2 * ROOM_SAMPLES))
+    assert [found[labels] for labels in wide] == [{t: t / 4 for t in times}] * 3
+    assert [found[labels] for labels in few] == [{10: float(i)} for i in range(1200)]
 
 
 def test_queries_beside_appends_and_seals_miss_nothing(tmp_path: Path) -> None:
