@@ -172,6 +172,27 @@ def test_sealed_samples_leave_the_log_and_come_back_after_a_restart(tmp_path: Pa
     assert found.value.tolist() == [float(i) for i in range(3000)]
 
 
+@pytest.mark.parametrize("restart_at", [20, 31, 38, 47])
+def test_blocks_of_scrapes_each_second_go_on_as_they_were_after_a_restart(
+    tmp_path: Path, restart_at: int
+) -> None:
+    fed, half_ms = Fed(tmp_path), 450_000
+    start = (NOW_MS - 4_000_000) // (2 * half_ms) * 2 * half_ms
+    for minute in range(50):
+        seconds = range(minute * 60, minute * 60 + 60)
+        fed.write({one: [(start + s * 1000, float(s)) for s in seconds] for one in (REQUESTS, CPU)})
+        tidy(fed.stream)
+        if minute == restart_at:
+            fed.stream = fed.restarted()
+            tidy(fed.stream)
+    window = fed.window.metrics.window
+    assert [(info.cut_ms - start) / half_ms for info in window.blocks] == [1, 2, 3, 4, 5]
+    assert {info.samples for info in window.blocks} == {900}
+    found = window.select([ALL], 0, NOW_MS)
+    assert found.value.tolist() == 2 * [float(second) for second in range(3000)]
+    assert fed.stream.left_out.total() == 0
+
+
 def test_a_window_made_anew_keeps_its_series(fed: Fed) -> None:
     fed.write({REQUESTS: points(4), CPU: points(3)})
     fresh = rebuilt(fed.stream, "default", fed.settings, fed.stream._reader)
