@@ -35,8 +35,8 @@ EVICT_STEPS = 16  # in the event time of a block
 @dataclass(frozen=True, slots=True)
 class MetricLimits:
     """``max_query_samples`` and ``max_query_series`` bound what one ``select`` gathers; ``decoded_bytes`` what
-    is kept of decoded blocks. Blocks end at multiples of ``block_ms`` of event time, or of a part of it where series
-    bring many samples (``agent.windows.metrics.cuts``), once that has come ``out_of_order_ms`` further.
+    is kept of decoded blocks. Blocks end at multiples of ``block_ms`` of event time, or of a part of it where many
+    samples come (``agent.windows.metrics.cuts``), once that has come ``out_of_order_ms`` further.
     ``retention_ms`` is that of series that no rule names. A series is forgotten when it has brought nothing for its
     retention and for ``idle_ms``: whoever defines series now and then has said so again by then."""
 
@@ -108,7 +108,7 @@ class Upkeep:
 
     def seal_due(self, watermark_ms: int) -> int | None:
         """Up to where ``seal`` should be asked to, when event time has come so far; None where nothing is
-        due. Cuts are multiples of ``block_ms``, or of a part of it where series bring many samples."""
+        due. Cuts are multiples of ``block_ms``, or of a part of it where many samples come."""
         block_ms = self._limits.block_ms
         step = watermark_ms // (block_ms // EVICT_STEPS)
         if step != self._parts_at[0]:
@@ -209,9 +209,9 @@ class Upkeep:
             since_ms = max(self._view.cut_ms, recent.min_time_ms)
             if since_ms >= watermark_ms - self._limits.out_of_order_ms:
                 return 1  # nothing to write yet, and not long enough to tell
-            series = recent.head.alive(since_ms)
+            series = max(1, recent.head.alive(since_ms))
             blocks = (watermark_ms - since_ms) / self._limits.block_ms
-            return parts_of_block(recent.head.samples / max(1, series) / blocks)
+            return parts_of_block(recent.head.samples / series / blocks, series)
 
     def _mark(self, steps: int) -> tuple[int, int]:
         """Another one for another policy, and so many times in the event time of a block."""

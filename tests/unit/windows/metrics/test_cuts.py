@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.windows.metrics.cuts import ENOUGH_SAMPLES, MOST_PARTS, cut_before, parts_of_block
+from agent.windows.metrics.cuts import ENOUGH_SAMPLES, LEAST_SAMPLES, MOST_PARTS, cut_before, parts_of_block
 
-PARTS = (1, 2, 4, 8)
+PARTS, MANY = (1, 2, 4, 8), 10**6
 
 
 @pytest.mark.parametrize(
@@ -17,13 +17,18 @@ PARTS = (1, 2, 4, 8)
 def test_a_block_of_fifteen_minutes_is_divided_by_how_often_its_series_are_scraped(
     step_s: float, parts: int
 ) -> None:
-    assert parts_of_block(900 / step_s) == parts
+    assert parts_of_block(900 / step_s, MANY) == parts
 
 
 def test_no_part_is_shorter_than_it_must_be() -> None:
-    assert parts_of_block(2 * ENOUGH_SAMPLES) == 2
-    assert parts_of_block(2 * ENOUGH_SAMPLES - 1) == parts_of_block(0.0) == 1
-    assert parts_of_block(1e12) == MOST_PARTS
+    assert parts_of_block(2 * ENOUGH_SAMPLES, MANY) == 2
+    assert parts_of_block(2 * ENOUGH_SAMPLES - 1, MANY) == parts_of_block(0.0, MANY) == 1
+    assert parts_of_block(1e12, MANY) == MOST_PARTS
+
+
+def test_few_series_make_no_more_files_however_often_they_are_scraped() -> None:
+    assert parts_of_block(LEAST_SAMPLES / 8, 15) == 1
+    assert parts_of_block(LEAST_SAMPLES / 8, 16) == 2
 
 
 @pytest.mark.parametrize(

@@ -150,6 +150,12 @@ def test_cuts_are_due_at_multiples_behind_the_late_samples() -> None:
 MINUTE_MS = 60_000
 
 
+@pytest.fixture
+def divided(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Blocks of few series are divided too."""
+    monkeypatch.setattr("agent.windows.metrics.cuts.LEAST_SAMPLES", 1)
+
+
 def cuts_of(step_ms: int, minutes: int, folder: Path) -> tuple[list[float], int]:
     """Where the blocks of two series end, in minutes, that bring a sample each ``step_ms``, and the most samples that
     were in memory."""
@@ -163,16 +169,19 @@ def cuts_of(step_ms: int, minutes: int, folder: Path) -> tuple[list[float], int]
     return [info.cut_ms / MINUTE_MS for info in made.blocks], most
 
 
+@pytest.mark.usefixtures("divided")
 def test_blocks_of_slow_series_end_at_multiples_alone(tmp_path: Path) -> None:
     assert cuts_of(15_000, 60, tmp_path) == ([15, 30, 45], 2 * 4 * 26)
 
 
+@pytest.mark.usefixtures("divided")
 def test_blocks_of_series_with_many_samples_end_at_parts_and_hold_less_in_memory(tmp_path: Path) -> None:
     cuts, most = cuts_of(500, 40, tmp_path)
     assert cuts == [3.75, 7.5, 11.25, 15, 18.75, 22.5, 26.25]
     assert most <= 2 * 120 * 15 + 2 * 30
 
 
+@pytest.mark.usefixtures("divided")
 def test_series_that_are_gone_make_the_others_no_slower(tmp_path: Path) -> None:
     made = window()
     made.append(batch({series("gone", n=str(i)): [(0, 1.0)] for i in range(50)}), 0)
@@ -183,6 +192,7 @@ def test_series_that_are_gone_make_the_others_no_slower(tmp_path: Path) -> None:
     assert [info.cut_ms / MINUTE_MS for info in made.blocks] == [15, 22.5]
 
 
+@pytest.mark.usefixtures("divided")
 def test_a_sample_long_ago_leaves_the_cuts_at_multiples(tmp_path: Path) -> None:
     made = window()
     made.append(batch({UP: [(-(10**9), 1.0), *((t, 1.0) for t in range(0, 20 * MINUTE_MS, 1000))]}), 0)
