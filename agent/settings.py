@@ -151,7 +151,8 @@ class StreamSettings:
     )
     metric_block_s: float = setting(
         900.0,
-        "How much event time of samples is kept as it came before it is compressed into a block on disk.",
+        "How much event time of samples is kept as it came before it is compressed into a block on disk; "
+        "less, an eighth at least, where series bring many samples in it.",
         low=60.0,
         high=86_400.0,
         unit="seconds",

@@ -2,7 +2,7 @@
 
 A series is classified once, when its first sample comes, by its labels; from then on what it is is a look-up in
 a column by the id of the series in the metric window, where 0 is: of no mesh. So a record without such series
-costs one look-up a series and one ``any``. What is remembered of a series hangs on the hash of its labels, since
+costs one look-up a series. What is remembered of a series hangs on the hash of its labels, since
 ids change, and samples that come again (a replayed log, a repeated request) count once.
 """
 
@@ -16,12 +16,13 @@ from agent.detection.red import RedBins
 from agent.telemetry.frames import I32, Bool
 from agent.telemetry.labels import METRIC_NAME
 from agent.telemetry.samples import SampleBatch
+from agent.windows.metrics.codes import all_have
 from agent.windows.metrics.window import MetricWindow
 
 NS_PER_MS = 1_000_000
 SILENT_NS = 3600 * 10**9  # a series that brought nothing for so long makes room where that is scarce,
 LOOK_NS = 60 * 10**9  # which is looked for that often
-NEW, NO_MESH = -1, 0
+NEW, NO_MESH = np.int32(-1), np.int32(0)
 # Ids of series that were left out are -1 and -2: they find the last entries of the column.
 LEFT_OUT = 2
 
@@ -46,9 +47,9 @@ class MeshRed:
         them out."""
         if window.epoch != self._epoch or len(window) > len(self._code) - LEFT_OUT:
             self._make_room(window)
-        code = self._code[series]
-        if not code.any():
+        if all_have(self._code, series, NO_MESH):
             return
+        code = self._code[series]
         if (code == NEW).any():
             self._learn(window, series, batch, code == NEW)
             code = self._code[series]

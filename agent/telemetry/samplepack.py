@@ -50,30 +50,41 @@ def pack(rows: int, sample_count: I32, histogram_count: I32, time_ms: I64, value
 
 def unpack(rows: int, columns: Mapping[str, np.ndarray[Any, Any]]) -> Columns:
     """The columns that were given to ``pack``. Raises KeyError, ValueError."""
-    sample_count = _all_of(columns["sample_count"], rows)
-    samples = int(sample_count.sum())
-    value, time_ms = columns["value"], np.empty(samples, np.int64)
-    _unpack_times(sample_count, columns["time_rows"], columns["time_kept"], time_ms)
-    if value.dtype == np.uint8:
-        bits = np.empty(samples, np.uint64)
-        _unpack_values(sample_count, columns["control"], value, bits)
-        value = bits.view(np.float64)
-    else:
-        value = value.copy()  # one type for the kernels that read it: this may be written to, the log may not
+    sample_count, histogram_count = np.empty(rows, np.int32), np.empty(rows, np.int32)
+    histogram_count[:] = columns["histogram_count"]
+    samples = samples_of(rows, columns)
+    time_ms, value = np.empty(samples, np.int64), np.empty(samples, np.float64)
+    unpack_floats(columns, sample_count, time_ms, value)
     return {
         "sample_count": sample_count,
-        "histogram_count": _all_of(columns["histogram_count"], rows),
+        "histogram_count": histogram_count,
         "time_ms": time_ms,
         "value": value,
     }
 
 
+def samples_of(rows: int, columns: Mapping[str, np.ndarray[Any, Any]]) -> int:
+    """How many float samples there are in so many rows. Raises KeyError."""
+    counts = columns["sample_count"]
+    return rows * int(counts[0]) if len(counts) == 1 else int(counts.sum())
+
+
+def unpack_floats(
+    columns: Mapping[str, np.ndarray[Any, Any]], sample_count: I32, time_ms: I64, value: F64
+) -> None:
+    """Write the columns of float samples that were given to ``pack`` to where there is room for them. Raises
+    KeyError, ValueError."""
+    sample_count[:] = columns["sample_count"]  # one for all, or one for each
+    _unpack_times(sample_count, columns["time_rows"], columns["time_kept"], time_ms)
+    kept = columns["value"]
+    if kept.dtype == np.uint8:
+        _unpack_values(sample_count, columns["control"], kept, value.view(np.uint64))
+    else:
+        value[:] = kept
+
+
 def _one_of(counts: I32) -> I32:
     return counts[:1] if len(counts) and (counts == counts[0]).all() else counts
-
-
-def _all_of(counts: I32, rows: int) -> I32:
-    return np.full(rows, counts[0], np.int32) if len(counts) == 1 else counts.copy()
 
 
 @njit(cache=True, nogil=True)

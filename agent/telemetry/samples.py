@@ -17,13 +17,13 @@ and so has the labels of every series in it.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
 
 from agent.telemetry.frames import F64, I32, I64, U8, U64
-from agent.telemetry.samplepack import PACKED, pack, unpack
+from agent.telemetry.samplepack import PACKED, pack, samples_of, unpack, unpack_floats
 
 Columns = Mapping[str, np.ndarray[Any, Any]]
 
@@ -65,16 +65,6 @@ def is_plain(arrays: Columns) -> bool:
     return not any(len(arrays.get(name, ())) for name in ("raw", "histogram_time_ms", "exemplar_series"))
 
 
-def joined(batches: Sequence[SampleBatch]) -> SampleBatch:
-    """One batch of several plain ones, in their order, whose definitions lie at the same position."""
-    if len(batches) == 1:
-        return batches[0]
-    names = ("series_hash", *PACKED)
-    columns = {name: np.concatenate([getattr(one, name) for one in batches]) for name in names}
-    columns["series_hash"].flags.writeable = False  # as the log's own are: kernels are compiled for one type
-    return replace(batches[0], **columns)
-
-
 def sample_columns(batch: SampleBatch) -> dict[str, np.ndarray[Any, Any]]:
     """The arrays by name, as a log record keeps them: the large ones packed, the empty ones left out, for each costs a
     microsecond or two at both ends of the log."""
@@ -95,3 +85,44 @@ _TYPES = {"U8": np.uint8, "I32": np.int32, "I64": np.int64, "U64": np.uint64, "F
 _OTHERS = {
     f.name: np.frombuffer(b"", _TYPES[str(f.type)]) for f in fields(SampleBatch) if f.name not in PACKED
 }
+
+
+class Joiner:
+    """Puts plain records together in buffers that stay, in place of arrays for every record and others for them
+    all. Not thread-safe."""
+
+    def __init__(self) -> None:
+        self._held: dict[str, np.ndarray[Any, Any]] = {
+            "series_hash": np.empty(0, np.uint64),
+            "sample_count": np.empty(0, np.int32),
+            "histogram_count": np.empty(0, np.int32),
+            "time_ms": np.empty(0, np.int64),
+            "value": np.empty(0, np.float64),
+        }
+
+    def joined(self, records: Sequence[Columns]) -> SampleBatch:
+        """One batch of the columns of plain records whose definitions lie at the same position, in their order. The
+        next call writes over it. Raises KeyError, ValueError where a record is not what it should be."""
+        hashes = [one.get("series_hash", _OTHERS["series_hash"]) for one in records]
+        rows = [len(one) for one in hashes]
+        samples = [samples_of(count, one) for count, one in zip(rows, records, strict=True)]
+        large = self._room(sum(rows), sum(samples))
+        np.concatenate(hashes, out=large["series_hash"])
+        counts, time_ms, value = large["sample_count"], large["time_ms"], large["value"]
+        row = at = 0
+        for one, count, size in zip(records, rows, samples, strict=True):
+            unpack_floats(one, counts[row : row + count], time_ms[at : at + size], value[at : at + size])
+            row, at = row + count, at + size
+        large["series_hash"].flags.writeable = False  # as the log's own: kernels are compiled for one type
+        others = {name: records[0].get(name, none) for name, none in _OTHERS.items() if name not in large}
+        return SampleBatch(**others, **large)
+
+    def _room(self, rows: int, samples: int) -> dict[str, np.ndarray[Any, Any]]:
+        """The beginnings of the buffers, as long as is wanted."""
+        found = {}
+        for name, held in self._held.items():
+            size = samples if name in ("time_ms", "value") else rows
+            if len(held) < size:  # zeros, since plain records have no histograms to count
+                held = self._held[name] = np.zeros(max(size, 2 * len(held)), held.dtype)
+            found[name] = held[:size]
+        return found

@@ -19,6 +19,7 @@ import struct
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import msgspec
@@ -108,10 +109,16 @@ def decode(buffer: memoryview, offset: int, position: int) -> Record:
     columns: dict[str, Column] = {}
     column_at: dict[str, int] = {}
     for name, dtype, size in meta.columns:
-        columns[name] = np.frombuffer(buffer, dtype, size // np.dtype(dtype).itemsize, at)
+        kind = _dtype(dtype)
+        columns[name] = np.frombuffer(buffer, kind, size // kind.itemsize, at)
         column_at[name] = position + at - offset
         at += size + _padding(size)
     return Record(meta, columns, column_at, position, position + HEADER.size + body_bytes)
+
+
+@cache
+def _dtype(name: str) -> np.dtype[Any]:
+    return np.dtype(name)
 
 
 def _padding(size: int) -> int:

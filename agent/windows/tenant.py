@@ -8,7 +8,7 @@ left out and counted in ``left_out``, by reason.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -45,7 +45,7 @@ from agent.telemetry.frames import (
     Telemetry,
 )  # fmt: skip
 from agent.telemetry.otlp_attributes import point_labels, resource_attributes
-from agent.telemetry.samples import SAMPLES, from_sample_columns, joined
+from agent.telemetry.samples import SAMPLES, SampleBatch, from_sample_columns
 from agent.telemetry.shapes import shape_hashes, shape_text
 from agent.telemetry.source import Source
 from agent.windows.columns import Columns, ColumnWindow
@@ -67,6 +67,7 @@ LOG_SCHEMA: Mapping[str, Any] = {
 }  # fmt: skip
 SAMPLE_SCHEMA: Mapping[str, Any] = {"time_ns": np.int64, "series": np.int32, "value": np.float64}
 
+METRICS = Signal.METRICS.value
 MAX_WATCHED = 100_000  # series that the detectors are given
 SERIES_BYTES = 500  # of an entry with its strings, about
 CHUNKS_A_WINDOW = 8  # the log is kept for so many parts of a window longer than the window
@@ -147,7 +148,7 @@ class TenantWindow:
     def apply(self, record: Record) -> Applied | None:
         """Take the rows of a log record in. None where none of them is new."""
         if record.meta.signal == SAMPLES:
-            self.apply_samples([record])
+            self.apply_samples(from_sample_columns(record.columns), (record.position, record.position))
             return None
         signal = Signal(record.meta.signal)
         batch = from_columns(signal, record.columns)
@@ -167,21 +168,18 @@ class TenantWindow:
         self._count(signal, taken, _times(batch)[rows])
         return Applied(signal, batch, rows, taken, code, record.position)
 
-    def apply_samples(self, records: Sequence[Record]) -> None:
-        """Take in records of samples, one after the other in the log. Several must be plain and have the same
-        definitions (``agent.telemetry.samples``): what a record costs beside its rows is then paid once."""
-        batch = joined([from_sample_columns(record.columns) for record in records])
-        position = records[0].position
-        stretch = position, records[-1].position
+    def apply_samples(self, batch: SampleBatch, stretch: tuple[int, int]) -> None:
+        """Take in samples from a stretch of the log (positions of its first and last record): what a record costs
+        beside its rows is paid once then. Nothing of the batch is kept."""
         series = self.metrics.take(batch, stretch, self._owners, replayed=self._replayed)
         if not len(series) or not len(batch.time_ms):
             return
         for owner, samples, last_ms in self._owners.seen(series, batch):
-            self.sources.saw(owner, Signal.METRICS.value, samples, last_ms * NS_PER_MS)
+            self.sources.saw(owner, METRICS, samples, last_ms * NS_PER_MS)
         code, time_ns, value = self._owners.watched(series, batch)
         if len(code):
             self.samples.append(
-                {"time_ns": time_ns, "series": code, "value": value}, position, self.watermark_ns
+                {"time_ns": time_ns, "series": code, "value": value}, stretch[0], self.watermark_ns
             )
             self._keep_fresh(code, time_ns, value)
 

@@ -279,6 +279,8 @@ def append(s, ids, counts, time_ms, value, accept_from):  # type: ignore[no-unty
 def free_before(s, first, behind, time):  # type: ignore[no-untyped-def]
     """Give back the chunks of series ``first`` to ``behind`` - 1 whose samples are all older."""
     for series in range(first, behind):
+        if s.rows[series, FIRST] >= time:
+            continue  # never had a chunk so old: spares walking down all of them
         above, chunk, count = np.int64(-1), s.rows[series, CHUNK], s.rows[series, FILL]
         while chunk >= 0 and time_of(s, chunk, count - 1) >= time:
             above, chunk = chunk, s.words[chunk * CHUNK_WORDS + PREVIOUS]

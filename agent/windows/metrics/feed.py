@@ -66,7 +66,7 @@ class MetricFeed:
         if not appended.samples and not replayed:
             return appended.series[:0]
         if len(batch.time_ms):
-            owners.learn(appended.series, int(batch.time_ms.max()))
+            owners.learn(appended.series, batch)
         return appended.series
 
     def translate(self, batch: MetricBatch, rows: I64, position: int) -> None:

@@ -129,6 +129,10 @@ class Head:
         rows = self._chunks.rows[: len(self.table)]
         return rows[ids, chunks.FIRST], np.maximum(rows[ids, chunks.LAST], rows[ids, chunks.SEEN])
 
+    def alive(self, since_ms: int) -> int:
+        """How many series have brought a float sample since a time."""
+        return int(np.count_nonzero(self._chunks.rows[: len(self.table), chunks.LAST] >= since_ms))
+
     def counts(self, ids: I32, start_ms: int, end_ms: int) -> I64:
         """How many samples each series has in ``[start_ms, end_ms]``."""
         out = np.zeros(len(ids), np.int64)

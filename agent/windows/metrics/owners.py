@@ -16,6 +16,7 @@ from agent.telemetry.frames import F64, I32, I64, Series
 from agent.telemetry.labels import METRIC_NAME
 from agent.telemetry.samples import SampleBatch
 from agent.telemetry.source import INSTANCE_ATTRIBUTES
+from agent.windows.metrics.codes import all_have, some_have
 from agent.windows.metrics.window import MetricWindow
 from agent.windows.sources import Sources
 
@@ -30,6 +31,7 @@ ATTRIBUTES = {
 }
 TOTALS = ("_total", "_sum", "_count")
 UNKNOWN, NOT_WATCHED = np.int32(-2), np.int32(-1)
+FIRST_MS = np.iinfo(np.int64).min
 
 # Gives a series that is watched its code; the second argument says whether it is a running total.
 Register = Callable[[Series, bool], int]
@@ -41,14 +43,16 @@ _NONE = np.empty(0, np.int32), np.empty(0, np.int64), np.empty(0)
 @njit(cache=True, nogil=True)
 def _by_owner(series, counts, time_ms, owner, rows, last_ms):  # type: ignore[no-untyped-def]
     """Add the samples of each owner to its ``rows``, and move its ``last_ms``."""
-    at = 0
+    at = np.uint64(0)
     for i in range(len(series)):
-        behind = at + counts[i]
-        if series[i] >= 0 and behind > at and owner[series[i]] >= 0:
-            of = owner[series[i]]
-            rows[of] += behind - at
-            for k in range(at, behind):
-                last_ms[of] = max(last_ms[of], time_ms[k])
+        behind = at + np.uint64(counts[i])
+        of = owner[np.uint64(series[i])] if series[i] >= 0 else NOT_WATCHED
+        if of >= 0 and behind > at:
+            newest = time_ms[at]
+            for k in range(at + np.uint64(1), behind):
+                newest = max(newest, time_ms[k])
+            rows[np.uint64(of)] += np.int64(counts[i])
+            last_ms[np.uint64(of)] = max(last_ms[np.uint64(of)], newest)
         at = behind
 
 
@@ -64,34 +68,34 @@ class SeriesOwners:
         self._owner: I32 = np.empty(0, np.int32)
         self._watched: I32 = np.empty(0, np.int32)
 
-    def learn(self, series: I32, now_ms: int) -> None:
-        """Find out about those that are new, or about all where ids were given anew. ``series`` are ids, -1
-        for those that were left out."""
+    def learn(self, series: I32, batch: SampleBatch) -> None:
+        """Find out about the series of a record that are new, or about all where ids were given anew. ``series`` are
+        ids, negative for those that were left out."""
         if self._window.epoch != self._epoch:
             self._epoch, self._owner, self._watched = self._window.epoch, self._owner[:0], self._watched[:0]
         more = len(self._window) - len(self._owner)
         if more > 0:
             self._owner = np.append(self._owner, np.full(more, UNKNOWN))
             self._watched = np.append(self._watched, np.full(more, NOT_WATCHED))
-        taken = series[series >= 0]
-        new = np.unique(taken[self._owner[taken] == UNKNOWN])
-        if len(new):
-            self._owner[new] = self._sources_of(new, now_ms)
+        if some_have(self._owner, series, UNKNOWN):
+            taken = series[series >= 0]
+            new = np.unique(taken[self._owner[taken] == UNKNOWN])
+            self._owner[new] = self._sources_of(new, int(batch.time_ms.max()))
             self._watch(new)
 
     def seen(self, series: I32, batch: SampleBatch) -> Iterator[tuple[int, int, int]]:
         """``(source, samples, newest time in ms)`` of the float samples of a record, source by source."""
         rows = np.zeros(len(self._sources.states), np.int64)
-        last_ms = np.full(len(rows), np.iinfo(np.int64).min)
+        last_ms = np.full(len(rows), FIRST_MS)
         _by_owner(series, batch.sample_count, batch.time_ms, self._owner, rows, last_ms)
         found = np.flatnonzero(rows)
-        yield from zip(found.tolist(), rows[found].tolist(), last_ms[found].tolist(), strict=True)
+        return zip(found.tolist(), rows[found].tolist(), last_ms[found].tolist(), strict=True)
 
     def watched(self, series: I32, batch: SampleBatch) -> tuple[I32, I64, F64]:
         """``(code, time in ns, value)`` of the samples that the detectors look at."""
-        codes = np.where(series >= 0, self._watched[series], NOT_WATCHED)
-        if (codes == NOT_WATCHED).all():
+        if all_have(self._watched, series, NOT_WATCHED):
             return _NONE
+        codes = np.where(series >= 0, self._watched[series], NOT_WATCHED)
         of_row = np.repeat(codes, batch.sample_count)
         rows = np.flatnonzero(of_row >= 0)
         return of_row[rows], batch.time_ms[rows] * NS_PER_MS, batch.value[rows]

@@ -30,6 +30,7 @@ class Recent:
         self.exemplars = TimedLists(EXEMPLARS_A_SERIES)
         self.positions = LogPositions()
         self.metadata: dict[str, dict[str, str]] = {}
+        self.min_time_ms: int | None = None  # of all that came, also where it was refused
         self.max_time_ms: int | None = None
         self._left_out: Counter[str] = Counter()
         self.retention = retention
@@ -147,10 +148,12 @@ class Recent:
             self.metadata[entry["metric"]] = {key: entry.get(key, "") for key in ("type", "help", "unit")}
 
     def _note(self, batch: SampleBatch, position: int) -> None:
-        times = [int(t.max()) for t in (batch.time_ms, batch.histogram_time_ms) if len(t)]
-        youngest = max(times, default=None)
+        times = [t for t in (batch.time_ms, batch.histogram_time_ms) if len(t)]
+        youngest = max((int(t.max()) for t in times), default=None)
         since = int(batch.defined_since[0]) if len(batch.defined_since) else None
         if youngest is not None:
+            oldest = min(int(t.min()) for t in times)
+            self.min_time_ms = oldest if self.min_time_ms is None else min(oldest, self.min_time_ms)
             self.max_time_ms = max(youngest, self.max_time_ms or youngest)
             youngest = youngest if youngest >= self.head.accept_from_ms else None
         self.positions.add(position, since, youngest)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from agent.telemetry.frames import I32, I64
 from agent.telemetry.metric_policy import MetricPolicy
 from agent.windows.metrics.attaching import attach
 from agent.windows.metrics.blocks import BlockFile, BlockInfo, block_files, write_block
+from agent.windows.metrics.cuts import cut_before, parts_of_block
 from agent.windows.metrics.head import FREE_STEP
 from agent.windows.metrics.index import LabelIndex
 from agent.windows.metrics.recent import Recent
@@ -33,10 +35,10 @@ EVICT_STEPS = 16  # in the event time of a block
 @dataclass(frozen=True, slots=True)
 class MetricLimits:
     """``max_query_samples`` and ``max_query_series`` bound what one ``select`` gathers; ``decoded_bytes`` what
-    is kept of decoded blocks. Blocks end at multiples of ``block_ms`` of event time, once that has come
-    ``out_of_order_ms`` further. ``retention_ms`` is that of series that no rule names. A series is forgotten
-    when it has brought nothing for its retention and for ``idle_ms``: whoever defines series now and then has
-    said so again by then."""
+    is kept of decoded blocks. Blocks end at multiples of ``block_ms`` of event time, or of a part of it where many
+    samples come (``agent.windows.metrics.cuts``), once that has come ``out_of_order_ms`` further.
+    ``retention_ms`` is that of series that no rule names. A series is forgotten when it has brought nothing for its
+    retention and for ``idle_ms``: whoever defines series now and then has said so again by then."""
 
     max_series: int = 1_000_000
     max_query_samples: int = 50_000_000
@@ -70,6 +72,7 @@ class Upkeep:
         self._position = self._sealed_position = -1
         self._watermark_ms: int | None = None
         self._let_go_at = self._thinned_at = (-1, 0)  # version of the policy, step of the watermark
+        self._parts_at = (-1, 1)  # step of the watermark, into how many parts blocks were divided then
         self.epoch = 0
 
     def __len__(self) -> int:
@@ -105,9 +108,12 @@ class Upkeep:
 
     def seal_due(self, watermark_ms: int) -> int | None:
         """Up to where ``seal`` should be asked to, when event time has come so far; None where nothing is
-        due. Cuts are multiples of ``block_ms``."""
+        due. Cuts are multiples of ``block_ms``, or of a part of it where many samples come."""
         block_ms = self._limits.block_ms
-        cut_ms = (watermark_ms - self._limits.out_of_order_ms) // block_ms * block_ms
+        step = watermark_ms // (block_ms // EVICT_STEPS)
+        if step != self._parts_at[0]:
+            self._parts_at = step, self._parts(watermark_ms)
+        cut_ms = cut_before(watermark_ms - self._limits.out_of_order_ms, block_ms, self._parts_at[1])
         return cut_ms if cut_ms > self._view.cut_ms and len(self) else None
 
     def seal(self, cut_ms: int, folder: Path) -> BlockInfo | None:
@@ -175,10 +181,10 @@ class Upkeep:
             if self._watermark_ms is None or watermark_ms > self._watermark_ms:
                 self._watermark_ms = watermark_ms
             horizon_ms = self._watermark_ms - self._recent.retention.longest_ms
-            gone = [block for block in self._view.blocks if block.file.info.cut_ms <= horizon_ms]
+            blocks = self._view.blocks  # the oldest first
+            gone = list(takewhile(lambda block: block.file.info.cut_ms <= horizon_ms, blocks))
             if gone:
-                left = tuple(block for block in self._view.blocks if block not in gone)
-                self._show(blocks=left, cut_ms=self._view.cut_ms)
+                self._show(blocks=blocks[len(gone) :], cut_ms=self._view.cut_ms)
         for block in gone:
             self._decoded.forget(block)
             block.file.path.unlink(missing_ok=True)
@@ -192,6 +198,20 @@ class Upkeep:
             finally:
                 self._sealing.release()
         return len(gone)
+
+    def _parts(self, watermark_ms: int) -> int:
+        """Into how many parts blocks are divided, as often as the series of the head have brought samples since the
+        last cut."""
+        with self._lock:
+            recent = self._recent
+            if recent.min_time_ms is None:
+                return 1
+            since_ms = max(self._view.cut_ms, recent.min_time_ms)
+            if since_ms >= watermark_ms - self._limits.out_of_order_ms:
+                return 1  # nothing to write yet, and not long enough to tell
+            series = max(1, recent.head.alive(since_ms))
+            blocks = (watermark_ms - since_ms) / self._limits.block_ms
+            return parts_of_block(recent.head.samples / series / blocks, series)
 
     def _mark(self, steps: int) -> tuple[int, int]:
         """Another one for another policy, and so many times in the event time of a block."""

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import fields
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-from numba import typeof
 
 from actors.stream.core import Stream
 from actors.stream.queries import Asked, Queries
@@ -20,8 +16,7 @@ from agent.promql.parse import parse
 from agent.promql.values import Grid, Matcher
 from agent.telemetry.batch import Signal
 from agent.telemetry.metric_policy import MetricPolicy, MetricRule
-from agent.telemetry.samples import SampleBatch, from_sample_columns, joined
-from agent.windows.record import Record
+from agent.telemetry.samples import SampleBatch
 from agent.windows.tenant import TenantWindow
 from tests.otlp import NOW_NS, gauge
 from tests.unit.stream.feeding import Fed
@@ -59,11 +54,12 @@ def test_remote_write_reaches_the_window_and_its_source(fed: Fed) -> None:
 def rows_applied(fed: Fed, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many records were applied at once, each time, when a stream takes in the log anew."""
     runs: list[int] = []
+    read = {record.position: i for i, record in enumerate(fed.stream._reader.read(0, fed.writer.position))}
     apply = TenantWindow.apply_samples
 
-    def noting(window: TenantWindow, records: Sequence[Record]) -> None:
-        runs.append(len(records))
-        apply(window, records)
+    def noting(window: TenantWindow, batch: SampleBatch, stretch: tuple[int, int]) -> None:
+        runs.append(read[stretch[1]] - read[stretch[0]] + 1)
+        apply(window, batch, stretch)
 
     monkeypatch.setattr(TenantWindow, "apply_samples", noting)
     fed.stream = fed.restarted()
@@ -79,15 +75,16 @@ def test_records_of_known_series_are_applied_together(fed: Fed, monkeypatch: pyt
     assert fed.stream.drain()[0].metrics.value.tolist() == apart[2]
 
 
-def test_columns_that_are_joined_have_the_types_of_those_that_are_not(fed: Fed) -> None:
-    """Else a kernel would be compiled once more, while it is waited for."""
-    for point in points(3):
+def test_what_the_detectors_are_given_outlives_the_buffers(fed: Fed, monkeypatch: pytest.MonkeyPatch) -> None:
+    for point in points(9):
         fed.write({CPU: [point]})
-    batches = [from_sample_columns(one.columns) for one in fed.stream._reader.read(0, fed.writer.position)]
-    one, two = batches[1], joined(batches[1:])
-    assert len(two.series_hash) == 2
-    types: Any = [[typeof(getattr(of, field.name)) for field in fields(SampleBatch)] for of in (one, two)]  # type: ignore[no-untyped-call]
-    assert types[0] == types[1]
+    monkeypatch.setattr("actors.stream.core.STEP_ROWS", 3)
+    assert rows_applied(fed, monkeypatch) == [1, 3, 3, 2]
+    frame = fed.stream.drain()[0].metrics
+    assert (frame.value.tolist(), frame.time_ns.tolist()) == (
+        [value for _, value in points(9)],
+        [time_ms * 10**6 for time_ms, _ in points(9)],
+    )
 
 
 def test_records_of_other_tenants_and_large_ones_part_the_run(
@@ -109,13 +106,14 @@ def test_one_record_that_cannot_be_applied_takes_no_other_with_it(
     for point in written:
         fed.write({CPU: [point]})
 
-    def odd(columns: Mapping[str, Any]) -> SampleBatch:
-        batch = from_sample_columns(columns)
-        if batch.time_ms[0] == written[2][0]:
-            raise ValueError("odd record")
-        return batch
+    apply = TenantWindow.apply_samples
 
-    monkeypatch.setattr("agent.windows.tenant.from_sample_columns", odd)
+    def odd(window: TenantWindow, batch: SampleBatch, stretch: tuple[int, int]) -> None:
+        if written[2][0] in batch.time_ms:
+            raise ValueError("odd record")
+        apply(window, batch, stretch)
+
+    monkeypatch.setattr(TenantWindow, "apply_samples", odd)
     fed.stream = fed.restarted()
     assert (held(fed), fed.stream.left_out) == ({CPU: 4}, {"failed_records": 1})
 
@@ -170,6 +168,28 @@ def test_sealed_samples_leave_the_log_and_come_back_after_a_restart(tmp_path: Pa
     assert fed.stream.seals() == []
     found = fed.restarted().window("default").metrics.window.select([ALL], 0, NOW_MS)
     assert found.value.tolist() == [float(i) for i in range(3000)]
+
+
+@pytest.mark.parametrize("restart_at", [20, 31, 38, 47])
+def test_blocks_of_scrapes_each_second_go_on_as_they_were_after_a_restart(
+    tmp_path: Path, restart_at: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agent.windows.metrics.cuts.LEAST_SAMPLES", 1)
+    fed, half_ms = Fed(tmp_path), 450_000
+    start = (NOW_MS - 4_000_000) // (2 * half_ms) * 2 * half_ms
+    for minute in range(50):
+        seconds = range(minute * 60, minute * 60 + 60)
+        fed.write({one: [(start + s * 1000, float(s)) for s in seconds] for one in (REQUESTS, CPU)})
+        tidy(fed.stream)
+        if minute == restart_at:
+            fed.stream = fed.restarted()
+            tidy(fed.stream)
+    window = fed.window.metrics.window
+    assert [(info.cut_ms - start) / half_ms for info in window.blocks] == [1, 2, 3, 4, 5]
+    assert {info.samples for info in window.blocks} == {900}
+    found = window.select([ALL], 0, NOW_MS)
+    assert found.value.tolist() == 2 * [float(second) for second in range(3000)]
+    assert fed.stream.left_out.total() == 0
 
 
 def test_a_window_made_anew_keeps_its_series(fed: Fed) -> None:

@@ -148,6 +148,58 @@ def test_cuts_are_due_at_multiples_behind_the_late_samples() -> None:
     assert made.seal_due(5300) == 5000
 
 
+MINUTE_MS = 60_000
+
+
+@pytest.fixture
+def divided(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Blocks of few series are divided too."""
+    monkeypatch.setattr("agent.windows.metrics.cuts.LEAST_SAMPLES", 1)
+
+
+def cuts_of(step_ms: int, minutes: int, folder: Path) -> tuple[list[float], int]:
+    """Where the blocks of two series end, in minutes, that bring a sample each ``step_ms``, and the most samples that
+    were in memory."""
+    made, most = window(), 0
+    for t in range(0, minutes * MINUTE_MS, MINUTE_MS):
+        samples = [(at, 1.0) for at in range(t, t + MINUTE_MS, step_ms)]
+        made.append(batch({UP: samples, DOWN: samples}), t)
+        most = max(most, made.samples)
+        if cut := made.seal_due(t + MINUTE_MS - step_ms):
+            made.seal(cut, folder)
+    return [info.cut_ms / MINUTE_MS for info in made.blocks], most
+
+
+@pytest.mark.usefixtures("divided")
+def test_blocks_of_slow_series_end_at_multiples_alone(tmp_path: Path) -> None:
+    assert cuts_of(15_000, 60, tmp_path) == ([15, 30, 45], 2 * 4 * 26)
+
+
+@pytest.mark.usefixtures("divided")
+def test_blocks_of_series_with_many_samples_end_at_parts_and_hold_less_in_memory(tmp_path: Path) -> None:
+    cuts, most = cuts_of(500, 40, tmp_path)
+    assert cuts == [3.75, 7.5, 11.25, 15, 18.75, 22.5, 26.25]
+    assert most <= 2 * 120 * 15 + 2 * 30
+
+
+@pytest.mark.usefixtures("divided")
+def test_series_that_are_gone_make_the_others_no_slower(tmp_path: Path) -> None:
+    made = window()
+    made.append(batch({series("gone", n=str(i)): [(0, 1.0)] for i in range(50)}), 0)
+    for t in range(0, 33 * MINUTE_MS, MINUTE_MS):
+        made.append(batch({UP: [(at, 1.0) for at in range(t, t + MINUTE_MS, 1000)]}), t + 1)
+        if cut := made.seal_due(t + MINUTE_MS):
+            made.seal(cut, tmp_path)
+    assert [info.cut_ms / MINUTE_MS for info in made.blocks] == [15, 22.5]
+
+
+@pytest.mark.usefixtures("divided")
+def test_a_sample_long_ago_leaves_the_cuts_at_multiples(tmp_path: Path) -> None:
+    made = window()
+    made.append(batch({UP: [(-(10**9), 1.0), *((t, 1.0) for t in range(0, 20 * MINUTE_MS, 1000))]}), 0)
+    assert made.seal_due(20 * MINUTE_MS) == 0
+
+
 def test_many_groups_and_a_query_of_some(tmp_path: Path) -> None:
     made = window(max_series=5000)
     many = [series(f"m{i % 3}", n=str(i)) for i in range(1300)]
