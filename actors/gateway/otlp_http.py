@@ -93,7 +93,8 @@ def otlp_app(settings: GatewaySettings, room: Room, take: Take, refuse: Refuse) 
         )
 
     app = web.Application(
-        client_max_size=settings.max_body_bytes, middlewares=[_authenticate(settings, refuse)]
+        client_max_size=settings.max_body_bytes,
+        middlewares=[_authenticate(settings, refuse)] if settings.auth_token else [],
     )
     for path in PATHS:
         app.router.add_post(path, export)
@@ -121,6 +122,8 @@ async def _plain_body(request: web.Request, settings: GatewaySettings) -> bytes:
 async def read_body(request: web.Request, settings: GatewaySettings) -> bytes:
     """The body as it was sent. Raises ``Malformed`` when it comes too slowly, ``TooLarge``."""
     try:
+        if request.content.is_eof():  # it came with its headers
+            return await request.read()
         async with asyncio.timeout(READ_S):
             return await request.read()
     except TimeoutError:
@@ -166,7 +169,7 @@ def _authenticate(settings: GatewaySettings, refuse: Refuse) -> Callable[..., Aw
     async def middleware(
         request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
     ) -> web.StreamResponse:
-        if settings.auth_token and not shows(expected, request.headers.get("Authorization", "")):
+        if not shows(expected, request.headers.get("Authorization", "")):
             refuse(UNAUTHENTICATED_SENDER)
             message = "Authorization: Bearer <token> is missing or wrong (gateway.auth_token)"
             headers = {"WWW-Authenticate": "Bearer"}

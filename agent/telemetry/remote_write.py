@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import lru_cache
 
 import cramjam
 import numpy as np
@@ -45,6 +46,7 @@ class Version(IntEnum):
 _PROTO = {"": Version.V1, "prometheus.WriteRequest": Version.V1, "io.prometheus.write.v2.Request": Version.V2}
 
 
+@lru_cache(maxsize=64)
 def message_version(content_type: str) -> Version:
     """Which message a Content-Type announces; none at all is taken for 1.0, as old senders have it. Raises
     ``Unsupported``."""
@@ -60,6 +62,7 @@ def message_version(content_type: str) -> Version:
     return _PROTO[proto]
 
 
+@lru_cache(maxsize=64)
 def content_encoding(header: str) -> str:
     """``snappy`` or ``zstd``; none is taken for snappy. Raises ``Unsupported``."""
     encoding = header.strip().lower() or SNAPPY
