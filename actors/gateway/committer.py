@@ -33,7 +33,6 @@ from agent.windows.sampleintake import MAX_BODIES, SampleIntake
 BEHIND = "the write-ahead log is behind; come back in a second"
 USUAL_PACKING = 4  # how much larger a body of remote write is unpacked
 GROUP_BYTES = 16 << 20
-LINGER_S = 0.002
 RETRY_TELL_S = 0.25
 
 Tell = Callable[[int, int], None]
@@ -71,7 +70,7 @@ class Committer:
         self._syncers = ThreadPoolExecutor(max(1, len(writers) - 1), thread_name_prefix="sync")
         self._loop: asyncio.AbstractEventLoop | None = None
         self._tasks: list[asyncio.Task[None]] = []
-        self._expected, self._running = 1, True
+        self._running = True
         self.pending_bytes = 0
         self.commits = 0
 
@@ -146,10 +145,8 @@ class Committer:
 
     def _arriving(self) -> Iterator[_Entry]:
         """The requests of a group as they come, so that the first is worked on while the others are on their way; none
-        when it is time to end. Those whose last requests were acknowledged together send their next ones together: as
-        many are waited for, though not long."""
+        when it is time to end."""
         entry = self._waiting.get()
-        until = time.monotonic() + LINGER_S
         count = size = 0
         try:
             while entry is not None:
@@ -158,11 +155,9 @@ class Committer:
                 size += entry.size_bytes
                 if count == MAX_BODIES or size > GROUP_BYTES:
                     break
-                left_s = until - time.monotonic() if count < self._expected else 0.0
-                entry = self._waiting.get(timeout=left_s) if left_s > 0 else self._waiting.get_nowait()
+                entry = self._waiting.get_nowait()
         except Empty:
             pass
-        self._expected = count
         self._running = entry is not None
 
     def _write(self, group: Iterable[_Entry]) -> None:
