@@ -204,14 +204,15 @@ class SeriesTable:
         """Enter the series listed in ``unknown`` whose fault is 0; the others of these get one where there
         is no room. Slots found before are void."""
         tick = now_s // TICK_S & TICK_MASK
-        self._make_room(2 * len(unknown), tick)
+        self.make_room(2 * len(unknown), tick)
         register(
             self.rows, self.places, self.sources, self._used, self._limits, self._streams, np.uint64(tick),
             hashes, raw_hashes, place, unknown, faults,
         )  # fmt: skip
 
-    def _make_room(self, wanted: int, tick: int) -> None:
-        """Let idle series go where the limit is near, and grow so that a third of the rows stays free."""
+    def make_room(self, wanted: int, tick: int) -> None:
+        """For so many more rows: let idle series go where the limit is near, and grow so that a third of the rows stays
+        free."""
         near = len(self) + wanted // 2 > int(self._limits[0]) and self._purged_tick != tick
         if near or (int(self._used[0]) + wanted) * 3 > 2 * len(self.rows):
             self._purged_tick = tick
