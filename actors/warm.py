@@ -80,11 +80,8 @@ def compile_all() -> None:
 def load_ingest() -> None:
     """Load the kernels of the way in, so that the first sender waits for none of them. The gateway and the
     streams call it before they are ready; from the cache it takes a fraction of a second."""
-    from agent.windows.seriestable import SMALLEST, SeriesTable
-
     for _, stream in _fed(1):
         stream.drain()
-    SeriesTable("warm", 1, SMALLEST, SMALLEST, rated=True).make_room(SMALLEST, 0)  # with many series it grows
 
 
 def load_queries() -> None:
@@ -107,7 +104,9 @@ def _fed(minutes: int) -> Iterator[tuple[int, Stream]]:
     from agent.telemetry.batch import Signal
     from agent.windows.log import LogReader, LogWriter
     from agent.windows.sampleintake import SampleIntake
+    from agent.windows.seriestable import SMALLEST, SeriesTable
 
+    SeriesTable("warm", 1, SMALLEST, SMALLEST, rated=True).make_room(SMALLEST, 0)  # with many series it grows
     with tempfile.TemporaryDirectory() as folder:
         settings = GatewaySettings(max_rows_per_source_per_s=NO_MATTER)  # the limit has kernels too
         intake, ways = Intake(settings, 1), (SampleIntake(settings, 1), SampleIntake(GatewaySettings(), 1))
