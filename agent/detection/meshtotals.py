@@ -97,8 +97,8 @@ class MeshAccumulator:
         self._pending = [(moved[cell], bin_, amount) for cell, bin_, amount in self._pending]
 
     def observe(self, series: I64, time_ns: I64, value: F64) -> None:
-        """Samples in any order; what is older than the last one of its series, and NaN, is left out."""
-        keep = ~np.isnan(value) & (series >= 0)
+        """Samples in any order; what is older than the last one of its series, NaN and infinities are left out."""
+        keep = np.isfinite(value) & (series >= 0)
         keep[keep] &= time_ns[keep] > self._last_ns[series[keep]]
         order = np.flatnonzero(keep)[np.lexsort((time_ns[keep], series[keep]))]
         if not len(order):

@@ -37,6 +37,7 @@ def test_what_is_late_or_no_number_is_left_out() -> None:
     ok = mesh.add_series(MeshSeries(CART, Part.REQUESTS))
     observe(mesh, (ok, 10, 1.0))
     assert len(observe(mesh, (ok, 10, 5.0), (ok, 9, 7.0), (ok, 12, math.nan))) == 0
+    assert len(observe(mesh, (ok, 11, math.inf), (ok, 12, -math.inf))) == 0
     assert observe(mesh, (ok, 13, 2.0)).count.tolist() == [1]
 
 
