@@ -50,6 +50,9 @@ SERIES, SAMPLES, TIME_ROWS, TIMES, BYTES, KEPT_AT, KEPT_COUNT, MIXED = range(8)
 WAS_ROW, WAS_MS, WAS_BITS = range(3)
 
 FIRST_ROWS = 1 << 14
+MOST_BYTES = (
+    4 << 20
+)  # of an unpacked body: room is made for as many samples as it could hold, in every stream
 AHEAD = np.uint64(8)  # series whose rows are called to the cache before they are needed
 _NO_HISTOGRAMS: I32 = np.zeros(1, np.int32)
 
@@ -211,14 +214,13 @@ class ExpressLane:
     def __init__(self, streams: int) -> None:
         self._used = np.zeros((streams, MIXED + 1), np.int64)
         self._before = self._used.copy()
-        self._passed = self._bound = 0  # samples that there are at most
+        self._passed = 0
         self._columns = _columns(streams, FIRST_ROWS)
         self._journal = np.empty((FIRST_ROWS, 3), np.uint64)
 
     def clear(self) -> None:
         """Begin a group."""
         self._used[:] = 0
-        self._bound = 0
 
     def take(
         self,
@@ -232,8 +234,11 @@ class ExpressLane:
         counts: I64,
     ) -> int:
         """The position of the first series of ``text[start:end]`` that is not usual; ``counts`` is the body's row."""
-        self._make_room((end - start) // USUAL_SAMPLE_BYTES + 1)
+        self._passed = 0
         self._before[:] = self._used
+        if end - start > MOST_BYTES:
+            return start
+        self._make_room((end - start) // USUAL_SAMPLE_BYTES + 1)
         position, self._passed = drive(
             text, start, end, table.rows, table.sequence, table.sequence_place, generations,
             np.uint64(now_s // TICK_S & TICK_MASK), bounds, counts, self._used, *self._columns, self._journal,
@@ -242,9 +247,8 @@ class ExpressLane:
 
     def undo(self, table: SeriesTable, counts: I64) -> None:
         """The body that was taken last is refused whole: nothing of it was ever there."""
-        newest_first = self._journal[: self._passed][
-            ::-1
-        ]  # of a series that changed twice the last one counts
+        # The newest change first: of a series that changed twice the last assignment counts.
+        newest_first = self._journal[: self._passed][::-1]
         table.rows[newest_first[:, WAS_ROW].astype(np.int64), 1:3] = newest_first[:, WAS_MS:]
         self._used[:] = self._before
         counts[:] = 0
@@ -278,10 +282,10 @@ class ExpressLane:
         """Room for so many more samples in every stream, each of a series of its own."""
         if samples > len(self._journal):
             self._journal = np.empty((2 * samples, 3), np.uint64)
-        self._bound += samples
-        streams = len(self._used)
-        if self._bound * streams > len(self._columns.control):
-            grown = _columns(streams, 2 * self._bound)
+        streams, used = len(self._used), int(self._used[:, SAMPLES].max())
+        if (used + samples) * streams > len(self._columns.control):
+            grown = _columns(streams, 2 * (used + samples))
             for old, new in zip(self._by_stream(self._columns), self._by_stream(grown), strict=True):
-                new[:, : old.shape[1]] = old
+                there = min(old.shape[1], 8 * used)  # bytes of values; of the others less
+                new[:, :there] = old[:, :there]
             self._columns = grown

@@ -154,10 +154,11 @@ class SampleIntake:
         bounds, now_s = self._bounds(group.now_ns), group.now_ns // 10**9
         for number, packed in enumerate(bodies):
             came.append(packed)
-            counts, on_lane = group.counts[number], usual and packed.version is Version.V1
+            counts, on_lane = group.counts[number], False
             try:
                 start, end = scan.unpack(packed)
                 at = start
+                on_lane = usual and packed.version is Version.V1
                 if on_lane:
                     at = lane.take(
                         scan.text, start, end, known.table, known.generations, now_s, bounds, counts

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.telemetry.remote_write import Packed
+from agent.windows.expresslane import MOST_BYTES
 from agent.windows.refusals import Outcome
 from agent.windows.sampleintake import GENERATION_BYTES, SampleIntake
 from tests.unit.telemetry.remote_write_messages import WriteRequest
@@ -67,7 +68,11 @@ def bodies(draw: st.DrawFn) -> Packed:
     usual = draw(st.booleans())
     numbers = range(6) if usual else draw(st.lists(st.integers(0, 8), max_size=8))
     message = request(*((number, draw(points)) for number in numbers))
-    kind = draw(st.sampled_from(["usual", "usual", "histogram", "exemplar", "unsorted", "damaged"]))
+    kind = draw(
+        st.sampled_from(["usual", "usual", "histogram", "exemplar", "unsorted", "damaged", "unpackable"])
+    )
+    if kind == "unpackable":
+        return Packed(b"\x05\xff")
     if message.timeseries and kind not in ("usual", "damaged"):
         row = message.timeseries[draw(st.integers(0, len(message.timeseries) - 1))]
         if kind == "histogram":
@@ -124,6 +129,16 @@ def test_nothing_is_left_of_a_body_that_is_refused(cut: int) -> None:
     assert found == sent(other, torn, usual(1))
 
 
+def test_a_body_that_cannot_be_unpacked_takes_nothing_of_the_one_before_with_it() -> None:
+    made, other = intake(STREAMS), general()
+    for door in (made, other):
+        sent(door, usual(0))
+    rows, outcomes = found = sent(made, usual(1), Packed(b"\x05\xff"), usual(2))
+    assert [one.samples for _, one in outcomes] == [50, 0, 50]
+    assert sum(map(len, rows)) == 100
+    assert found == sent(other, usual(1), Packed(b"\x05\xff"), usual(2))
+
+
 def test_more_samples_than_there_is_room_for_at_first() -> None:
     made, other = intake(STREAMS), general()
     many = packed(request(*((i, [(NOW_MS + k, float(k)) for k in range(400)]) for i in range(50))))
@@ -137,3 +152,13 @@ def test_a_series_without_samples_is_no_row() -> None:
     sent(made, v1((UP, [(NOW_MS, 1.0)])))
     rows, ((_, outcome),) = sent(made, v1((UP, [])))
     assert (rows, outcome.samples) == ([[], []], 0)
+
+
+def test_a_body_that_is_very_large_goes_the_general_way() -> None:
+    made = intake(STREAMS)
+    sent(made, usual(0))
+    large = request(*((i, [(NOW_MS + 1, 1.0)]) for i in range(50)))
+    large.timeseries[0].labels[2].value = b"x" * MOST_BYTES
+    found = sent(made, packed(large), usual(2))
+    assert [one.samples for _, one in found[1]] == [49, 50]  # one label is too long
+    assert len(made._scan.hashes) == 100
