@@ -47,12 +47,12 @@ KEY, LENGTH_AND_ROW = range(2)
 # how many these are, and whether all rows have as many samples.
 SERIES, SAMPLES, TIME_ROWS, TIMES, BYTES, KEPT_AT, KEPT_COUNT, MIXED = range(8)
 # Columns of ``journal``: what a row of the table was before.
-WAS_ROW, WAS_MS, WAS_BITS = range(3)
+WAS_ROW, WAS_MS, WAS_BITS, WAS_META = range(4)
 
 FIRST_ROWS = 1 << 14
-MOST_BYTES = (
-    4 << 20
-)  # of an unpacked body: room is made for as many samples as it could hold, in every stream
+KEPT_ROWS = 1 << 20  # a stream; more is given back after the group that needed it
+# Of an unpacked body: room is made for as many samples as it could hold, in every stream.
+MOST_BYTES = 4 << 20
 AHEAD = np.uint64(8)  # series whose rows are called to the cache before they are needed
 _NO_HISTOGRAMS: I32 = np.zeros(1, np.int32)
 
@@ -169,6 +169,7 @@ def drive(  # type: ignore[no-untyped-def]
         journal[passed, WAS_ROW] = slot
         journal[passed, WAS_MS] = rows[slot, 1]
         journal[passed, WAS_BITS] = rows[slot, 2]
+        journal[passed, WAS_META] = meta
         passed += np.uint64(1)
         rows[slot, 1] = np.uint64(last)
         rows[slot, 2] = last_bits
@@ -200,6 +201,9 @@ class _Columns(NamedTuple):
     kept: U8
 
 
+_COUNTED_BY = (SERIES, SERIES, TIME_ROWS, TIMES, SAMPLES, BYTES)  # the column of ``used`` for each of them
+
+
 def _columns(streams: int, rows: int) -> _Columns:
     n = streams * rows
     return _Columns(
@@ -216,11 +220,13 @@ class ExpressLane:
         self._before = self._used.copy()
         self._passed = 0
         self._columns = _columns(streams, FIRST_ROWS)
-        self._journal = np.empty((FIRST_ROWS, 3), np.uint64)
+        self._journal = np.empty((FIRST_ROWS, 4), np.uint64)
 
     def clear(self) -> None:
         """Begin a group."""
         self._used[:] = 0
+        if len(self._columns.control) > KEPT_ROWS * len(self._used):
+            self._columns = _columns(len(self._used), FIRST_ROWS)
 
     def take(
         self,
@@ -249,7 +255,7 @@ class ExpressLane:
         """The body that was taken last is refused whole: nothing of it was ever there."""
         # The newest change first: of a series that changed twice the last assignment counts.
         newest_first = self._journal[: self._passed][::-1]
-        table.rows[newest_first[:, WAS_ROW].astype(np.int64), 1:3] = newest_first[:, WAS_MS:]
+        table.rows[newest_first[:, WAS_ROW].astype(np.int64), 1:] = newest_first[:, WAS_MS:]
         self._used[:] = self._before
         counts[:] = 0
 
@@ -281,11 +287,12 @@ class ExpressLane:
     def _make_room(self, samples: int) -> None:
         """Room for so many more samples in every stream, each of a series of its own."""
         if samples > len(self._journal):
-            self._journal = np.empty((2 * samples, 3), np.uint64)
+            self._journal = np.empty((2 * samples, 4), np.uint64)
         streams, used = len(self._used), int(self._used[:, SAMPLES].max())
         if (used + samples) * streams > len(self._columns.control):
             grown = _columns(streams, 2 * (used + samples))
-            for old, new in zip(self._by_stream(self._columns), self._by_stream(grown), strict=True):
-                there = min(old.shape[1], 8 * used)  # bytes of values; of the others less
-                new[:, :there] = old[:, :there]
+            both = zip(_COUNTED_BY, self._by_stream(self._columns), self._by_stream(grown), strict=True)
+            for count, old, new in both:
+                for stream, n in enumerate(self._used[:, count].tolist()):
+                    new[stream, :n] = old[stream, :n]
             self._columns = grown

@@ -123,6 +123,9 @@ def test_nothing_is_left_of_a_body_that_is_refused(cut: int) -> None:
     torn = Packed(bytes(cramjam.snappy.compress_raw(whole[:-cut])))
     for door in (made, other):
         sent(door, usual(0))
+    before = made._tenants["t"].table.rows.copy()
+    made.take("t", [torn], (NOW_MS + 3_600_000) * 10**6, [0] * STREAMS)
+    assert (made._tenants["t"].table.rows == before).all()
     rows, ((refusal, _), (_, taken)) = found = sent(made, torn, usual(1))
     assert refusal
     assert (taken.samples, taken.equal, sum(map(len, rows))) == (50, 0, 50)
@@ -145,6 +148,17 @@ def test_more_samples_than_there_is_room_for_at_first() -> None:
     for door in (made, other):
         sent(door, usual(-1))
     assert sent(made, usual(0), many, many) == sent(other, usual(0), many, many)
+
+
+def test_what_a_very_large_group_needed_is_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("agent.windows.expresslane.KEPT_ROWS", 1 << 15)
+    made = intake(STREAMS)
+    sent(made, usual(-1))
+    many = packed(request(*((i, [(NOW_MS + k, float(k)) for k in range(400)]) for i in range(50))))
+    sent(made, many, many)
+    assert len(made._lane._columns.control) > STREAMS << 15
+    sent(made, usual(500))
+    assert len(made._lane._columns.control) <= STREAMS << 15
 
 
 def test_a_series_without_samples_is_no_row() -> None:
