@@ -73,7 +73,6 @@ RAY_ENVIRONMENT = {
     "RAY_io_context_event_loop_lag_collection_interval_ms": "10000",
     "RAY_io_context_monitor_probe_interval_ms": "10000",
     "RAY_report_worker_backlog_interval_ms": "5000",
-    "RAY_raylet_check_for_unexpected_worker_disconnect_interval_ms": "5000",
 }
 
 

@@ -30,7 +30,7 @@ from agent.observe import configure
 from agent.settings import Settings
 from agent.version import VERSION
 
-PERIOD_S, READY_PERIOD_S = 1.0, 2.0  # from one look at an actor to the next; the latter while all is well
+PERIOD_S = 1.0  # as long as an actor that came back may wait for its start
 ANSWER_S = 5.0  # one call; a process that is only being made takes longer, and is asked again
 SILENT_S = 60.0  # no answer for so long: the process is ended and comes back
 
@@ -125,8 +125,7 @@ class Supervisor:
                 await self._look(watched)
             except Exception:  # whatever it is, the others and the next look must not miss it
                 structlog.get_logger().exception("a look failed", actor=watched.place.name)
-            period_s = READY_PERIOD_S if watched.health.state == "ready" else PERIOD_S
-            await asyncio.sleep(max(0.0, period_s - (time.monotonic() - began)))
+            await asyncio.sleep(max(0.0, PERIOD_S - (time.monotonic() - began)))
 
     async def _look(self, watched: Watched) -> None:
         """Ask an actor how it is, and set it going where it is not."""
