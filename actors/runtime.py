@@ -63,7 +63,7 @@ RAY_ENVIRONMENT = {
     # Every actor tells the dashboard each second which of its methods ran.
     "RAY_task_events_report_interval_ms": "10000",
     "RAY_worker_niceness": "0",
-    # What Ray's own processes look at, and how often: they wake each other for a fifth of what an idle layer takes.
+    # How often Ray's own processes look around: on one node that is most of what they do.
     "METRICS_RECORD_INTERVAL_S": "60",
     "REPORTER_UPDATE_INTERVAL_MS": "15000",
     "RAY_metrics_report_interval_ms": "30000",
